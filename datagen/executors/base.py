@@ -1,0 +1,100 @@
+"""The executor interface: pools of workers that answer tasks.
+
+An executor moves tasks and reports fates; it knows nothing of stages, shards or rows. What a failure means
+(retry, bisect, reject) is decided in ``recovery.py``; what a task does is the business of the worker that the
+pool's factory makes. One conformance suite (``tests/executors``) holds every implementation to this.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from datagen.stage import Resources
+
+
+class Worker(Protocol):
+    """Lives in one process and answers tasks one after another."""
+
+    def run(self, payload: Any) -> Any: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class PoolSpec:
+    """A pool of like workers. ``factory`` must pickle; it is called once in each worker's process."""
+
+    name: str
+    factory: Callable[[], Worker]
+    resources: Resources = field(default_factory=Resources)
+
+
+@dataclass(frozen=True)
+class Task:
+    """``payload`` must pickle and be small: paths and row ranges, never audio."""
+
+    id: int
+    payload: Any
+    timeout_s: float | None = None
+
+
+class Fate(enum.StrEnum):
+    DONE = "done"
+    RAISED = "raised"  #: ``Worker.run`` raised
+    DIED = "died"  #: the worker's process ended while this task was the one it was working on
+    HUNG = "hung"  #: the deadline passed; the worker was killed
+    LOST = "lost"  #: not the task's fault (its node died, or it only queued behind another): run it again
+
+
+@dataclass(frozen=True)
+class Completion:
+    pool: str
+    task: Task
+    fate: Fate
+    result: Any = None
+    error_class: str = ""  #: class name of the exception, or RowError.error_class
+    message: str = ""
+    traceback: str = ""
+    error: BaseException | None = None  #: the exception itself when it could be carried over
+    seconds: float = 0.0
+
+
+class Executor(ABC):
+    """Life: ``admit`` a phase's pools, ``open`` each when it has work, submit/wait, ``close``, ``shutdown``."""
+
+    @abstractmethod
+    def admit(self, pools: Sequence[PoolSpec]) -> None:
+        """Refuse at once what can never run here.
+
+        Raises:
+            UsageError: resources that do not exist on this machine or cluster, naming the pool, what it asks
+                for, what there is, and the setting that mends it.
+        """
+
+    @abstractmethod
+    def open(self, pool: PoolSpec) -> None:
+        """Start the pool's workers (idempotent)."""
+
+    @abstractmethod
+    def room(self, pool: str) -> int:
+        """How many more tasks ``submit`` takes now: workers x in-flight cap, minus what is under way."""
+
+    @abstractmethod
+    def submit(self, pool: str, task: Task) -> None:
+        """Queue one task; never blocks. Call only while ``room`` is positive."""
+
+    @abstractmethod
+    def wait(self, timeout_s: float) -> list[Completion]:
+        """Finished tasks; returns as soon as there is one, or empty after ``timeout_s``. Enforces deadlines."""
+
+    @abstractmethod
+    def close(self, pool: str) -> None:
+        """Tear the pool down and give its resources back."""
+
+    @abstractmethod
+    def shutdown(self) -> None:
+        """Close every pool, and what was started for them. Idempotent."""

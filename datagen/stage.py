@@ -1,0 +1,161 @@
+"""The stage contract: what a stage says of itself, and the three calls it answers.
+
+A stage knows nothing of Ray, shards or files. It says which columns it reads and writes, and turns an Arrow
+table into an Arrow table. Columns are named without their table: a stage on ``samples`` that reads
+``transcript`` gets it joined from ``clips``.
+
+    class Loudness(Stage):
+        name, version, table, kind = "loudness", "1", "clips", Kind.MAP
+        reads = ("audio",)
+        writes = pa.schema([("peak", pa.float64())])
+
+        def process(self, batch):
+            peaks, rejects = [], []
+            for row, audio in enumerate(batch["audio"].to_pylist()):
+                ...
+            return Output(pa.table({"peak": peaks}), rejects)
+
+Third parties register theirs under the entry point group ``datagen.stages``.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Kind(enum.StrEnum):
+    MAP = "map"  #: one row in, the same row with more columns out
+    EXPAND = "expand"  #: one row in, any number of rows of the next table out
+    BARRIER = "barrier"  #: all rows of the run at once, in one batch; columns and/or an artifact out
+    SINK = "sink"  #: reads the finished run, writes files outside it (export)
+
+
+class StageConfig(BaseModel):
+    """Semantic settings of a stage: all of them are part of its key. Unknown keys are an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Resources(BaseModel):
+    """What one worker of a stage needs. Never part of a key: resources do not change results."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cpus: float = Field(1.0, ge=0)
+    gpus: float = Field(0.0, ge=0)
+    memory_gb: float = Field(0.0, ge=0, description="0 = not reserved")
+    workers: int | None = Field(None, ge=1, description="None = as many as fit")
+    python: str | None = Field(None, description="interpreter of another environment; None = this one")
+    batch_timeout_s: float | None = Field(None, gt=0, description="None = from the batch's audio seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Who made a label (law 6). Goes into the unit's record and from there into the data card.
+
+    ``permissions`` limits what may be done with the columns this maker wrote; see ``quality/licences.py``.
+    """
+
+    model: str
+    revision: str
+    licence: str
+    columns: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that could not be processed. ``row`` is its index in the batch."""
+
+    row: int
+    error_class: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A row left out on purpose (a duplicate, no speech in it). ``row`` is its index in the batch."""
+
+    row: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Output:
+    """What ``process`` returns.
+
+    Map and barrier: ``columns`` has exactly the batch's rows, in order; rows that are rejected hold nulls
+    (whatever else stands there is overwritten with nulls). Dropped rows keep their columns.
+
+    Expand: ``created`` maps a table name to its new rows, each with the parent's id column, in parent order.
+    A parent without children must be in ``rejects`` or ``drops``: the engine refuses a silent loss.
+    """
+
+    columns: pa.Table | None = None
+    rejects: list[Reject] = field(default_factory=list)
+    drops: list[Drop] = field(default_factory=list)
+    created: dict[str, pa.Table] = field(default_factory=dict)
+    artifact: dict[str, Any] | None = None  #: barriers only: JSON-able, read by stages that name this one
+
+
+class Stage(ABC):
+    """Base of all stages. Subclasses set the class attributes; ``reads`` etc. may be set per instance too."""
+
+    name: ClassVar[str]
+    version: ClassVar[str]  #: raise it whenever the same input and config may give other output
+    table: ClassVar[str]  #: whose rows come in (key of ``tables.ID``)
+    kind: ClassVar[Kind] = Kind.MAP
+    Config: ClassVar[type[StageConfig]] = StageConfig
+    resources: ClassVar[Resources] = Resources()
+
+    reads: tuple[str, ...] = ()  #: columns that must exist, or the recipe is refused
+    optional_reads: tuple[str, ...] = ()  #: null columns when no stage of the recipe writes them
+    reads_artifacts: tuple[str, ...] = ()  #: names of barriers whose artifact is needed
+    writes: pa.Schema = pa.schema([])  #: columns added to ``table``
+    creates: Mapping[str, pa.Schema] = {}  #: expand only: tables whose rows are made here
+    seeded: bool = False  #: whether the recipe's seed is part of the key
+    #: Barriers only. A frozen barrier is fitted once; new input does not refit it without ``--refit``.
+    frozen: bool = False
+    batch_rows: int = 256  #: most rows per ``process`` call
+    batch_seconds: float | None = None  #: most audio seconds per call (needs column ``duration``)
+
+    def __init__(self, config: StageConfig | None = None, *, seed: int = 0) -> None:
+        self.config: Any = config if config is not None else self.Config()
+        self.seed = seed
+        self.artifacts: Mapping[str, dict[str, Any]] = {}  #: set by the engine before ``setup``
+        #: Barriers only, set by the engine: this stage's own output (id + ``writes``) over the rows of the last
+        #: commit with the same config, or None. Lets a grown corpus keep what was decided before.
+        self.previous: pa.Table | None = None
+
+    def semantics(self) -> dict[str, Any]:
+        """What besides name, version and config decides the output: model revisions, prompt texts. JSON-able."""
+        return {}
+
+    def provenance(self) -> tuple[Provenance, ...]:
+        """Makers of the columns this stage writes."""
+        return ()
+
+    def check(self) -> str | None:
+        """Why this stage cannot run here (a missing package or model, and the mend), or None. Must be cheap."""
+        return None
+
+    def setup(self) -> None:
+        """Once per worker: load models."""
+
+    @abstractmethod
+    def process(self, batch: pa.Table) -> Output:
+        """Batch of rows -> columns or rows. Columns of ``batch``: the table's id, ``reads``, ``optional_reads``.
+
+        Raise ``RowError`` only when the batch has one row or the stage cannot tell which row is at fault: the
+        engine then bisects. Any other exception is retried and bisected likewise.
+        """
+
+    def teardown(self) -> None:
+        """Once per worker, at its end."""
