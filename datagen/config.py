@@ -1,0 +1,209 @@
+"""A recipe: YAML in, typed and validated settings out.
+
+Later layers win: recipe file, then profile, then ``--input``/``--output``, then each ``--set a.b=c``. Every
+mistake is found here, before anything is opened or started, and named by its dotted path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from datagen import resources
+from datagen.errors import UsageError
+from datagen.registry import did_you_mean, stage_class, stage_names
+from datagen.stage import Resources, Stage, StageConfig
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ExecutorConfig(_Strict):
+    """Where work runs; never part of a key."""
+
+    kind: Literal["ray", "local"] = "ray"
+    address: str | None = Field(None, description="of a running Ray cluster; None = one inside this process")
+    cpus: int | None = Field(None, ge=1, description="None = all cores (embedded Ray only)")
+    start_timeout_s: float = Field(120.0, gt=0)
+
+
+class ShardConfig(_Strict):
+    """How new inputs are dealt out. Changing it moves no row that already has a shard."""
+
+    seconds: float = Field(3600.0, gt=0, description="audio seconds per shard")
+    rows: int = Field(2000, ge=1, description="most recordings per shard")
+
+
+class _Document(_Strict):
+    recipe: str
+    description: str = ""
+    seed: int = 17
+    stages: dict[str, dict[str, Any] | None]
+    executor: ExecutorConfig = ExecutorConfig()
+    shards: ShardConfig = ShardConfig()
+    max_reject_fraction: float = Field(0.2, ge=0, le=1)
+
+
+class Recipe:
+    """A validated recipe. ``configs`` and ``resources`` are keyed by stage name, in the recipe's order."""
+
+    def __init__(self, document: _Document, source: str) -> None:
+        self.name, self.description, self.seed = document.recipe, document.description, document.seed
+        self.executor, self.shards = document.executor, document.shards
+        self.max_reject_fraction = document.max_reject_fraction
+        self.source = source
+        self.configs: dict[str, StageConfig] = {}
+        self.resources: dict[str, Resources] = {}
+        for name, settings in document.stages.items():
+            if settings is None:  # a profile or --set removed it
+                continue
+            if name not in stage_names():
+                raise UsageError(f"{source}: stages.{name}: unknown stage{did_you_mean(name, stage_names())}")
+            cls = stage_class(name)
+            own = dict(settings)
+            asked = own.pop("resources", None) or {}
+            base = cls.resources.model_dump()
+            unknown = set(asked) - set(base)
+            if unknown:
+                key = min(unknown)
+                raise UsageError(f"{source}: stages.{name}.resources.{key}: unknown{did_you_mean(key, base)}")
+            self.resources[name] = _validate(Resources, base | asked, f"{source}: stages.{name}.resources")
+            self.configs[name] = _validate(cls.Config, own, f"{source}: stages.{name}")
+
+    def stages(self) -> dict[str, Stage]:
+        """Fresh stage objects, in recipe order."""
+        return {name: stage_class(name)(config, seed=self.seed) for name, config in self.configs.items()}
+
+    def document(self) -> dict[str, Any]:
+        """Everything, defaults included, ready for YAML: what is stored with the run."""
+        return {
+            "recipe": self.name,
+            "description": self.description,
+            "seed": self.seed,
+            "stages": {
+                name: config.model_dump(mode="json") | {"resources": self.resources[name].model_dump(mode="json")}
+                for name, config in self.configs.items()
+            },
+            "executor": self.executor.model_dump(mode="json"),
+            "shards": self.shards.model_dump(mode="json"),
+            "max_reject_fraction": self.max_reject_fraction,
+        }
+
+    def yaml(self) -> str:
+        return yaml.safe_dump(self.document(), sort_keys=False, allow_unicode=True)
+
+
+def load(
+    reference: str,
+    *,
+    profile: str | None = None,
+    sets: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """Read a recipe by name (``cpqa``) or path, lay the profile and the overrides over it, validate.
+
+    Args:
+        sets: ``a.b=value`` strings; the value is YAML (``null`` for a stage removes it).
+        overrides: dotted path -> value, applied before ``sets`` (``--input`` and friends).
+
+    Raises:
+        UsageError: anything wrong with any of them.
+    """
+    path = find(reference, "recipe")
+    document = read_yaml(path)
+    if profile:
+        document = merge(document, read_yaml(find(profile, "profile")))
+    for dotted, value in (overrides or {}).items():
+        document = merge(document, _nest(dotted, value))
+    for item in sets:
+        dotted, eq, text = item.partition("=")
+        if not eq or not dotted:
+            raise UsageError(f"--set {item}: write it as path.to.key=value")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {item}: the value is not YAML: {error}") from error
+        document = merge(document, _nest(dotted, value))
+    return parse(document, f"recipe {reference}")
+
+
+def parse(document: Mapping[str, Any], source: str) -> Recipe:
+    """Validate a document that is already in memory (also how a run's stored recipe is read back)."""
+    return Recipe(_validate(_Document, document, source), source)
+
+
+def available(kind: str = "recipe") -> dict[str, Path]:
+    """Shipped recipes (or profiles) by name."""
+    folder = resources.folder("pipelines") / ("profiles" if kind == "profile" else "")
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find(reference: str, kind: str) -> Path:
+    """Path of a recipe or profile given by name or path."""
+    shipped = available(kind)
+    if reference in shipped:
+        return shipped[reference]
+    path = Path(reference)
+    if path.suffix in {".yaml", ".yml"} or "/" in reference:
+        if path.is_file():
+            return path
+        raise UsageError(f"{kind} {reference}: no such file")
+    raise UsageError(f"unknown {kind} '{reference}'{did_you_mean(reference, shipped)}")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read as YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise UsageError(f"{path}: must be a mapping of settings")
+    return document
+
+
+def merge(base: Any, over: Any) -> Any:
+    """Deep merge of mappings; anything else is replaced by what lies over it."""
+    if isinstance(base, Mapping) and isinstance(over, Mapping):
+        return {**base, **{key: merge(base.get(key), value) for key, value in over.items()}}
+    return over
+
+
+def _nest(dotted: str, value: Any) -> Any:
+    for key in reversed(dotted.split(".")):
+        value = {key: value}
+    return value
+
+
+def _validate(model: Any, values: Any, where: str) -> Any:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = []
+        for item in error.errors():
+            path = ".".join(str(part) for part in item["loc"])
+            spot = f"{where}.{path}" if ": stages." in where else f"{where}: {path}"
+            got = item.get("input")
+            if item["type"] == "extra_forbidden":
+                known = _fields_at(model, item["loc"][:-1])
+                problems.append(f"{spot}: unknown key{did_you_mean(str(item['loc'][-1]), known)}")
+            elif item["type"] in {"literal_error", "enum"}:
+                expected = item.get("ctx", {}).get("expected", "")
+                known = [word.strip("' ") for word in expected.replace(" or ", ",").split(",") if word.strip()]
+                problems.append(f"{spot}: unknown {got!r}{did_you_mean(str(got), known)}")
+            else:
+                problems.append(f"{spot}: {item['msg']} (got {got!r})")
+        raise UsageError("\n".join(problems)) from error
+
+
+def _fields_at(model: Any, loc: Sequence[Any]) -> list[str]:
+    for part in loc:
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is None:
+            return []
+        model = field.annotation
+    return list(getattr(model, "model_fields", {}))

@@ -1,0 +1,452 @@
+"""The run loop: hands ready units to an executor, phase by phase, until the plan is done.
+
+The driver holds no data. It knows keys and row ranges; workers read, compute and write. Whatever kills it, the same
+command goes on from what is committed and from the pieces that are parked in scratch.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from datagen.errors import EnvironmentFault, RunError, UsageError
+from datagen.executors.base import Completion, Executor, Fate, PoolSpec, Task
+from datagen.executors.recovery import Action, Piece, after_failure
+from datagen.pipeline import Pipeline
+from datagen.plan import Plan, Wanted
+from datagen.progress import EventLog, Tally, View
+from datagen.stage import Kind, Resources, Stage
+from datagen.store import Store, Unit
+from datagen.worker import Job, Refused, factory
+
+#: Deadline of a piece without its own: time to load models, and this many seconds per second of audio.
+BASE_TIMEOUT_S, TIMEOUT_PER_AUDIO_S = 600.0, 20.0
+#: A barrier or a commit that takes longer hangs.
+WHOLE_TIMEOUT_S = 6 * 3600.0
+#: How often a barrier or a commit is tried; no row can be blamed for these.
+WHOLE_ATTEMPTS = 3
+
+
+@dataclass
+class Work:
+    """A unit under way."""
+
+    wanted: Wanted
+    job: Job
+    rows: int
+    pieces: deque[Piece] = field(default_factory=deque)
+    running: int = 0
+    parts: list[tuple[int, int]] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    committing: bool = False
+    attempts: int = 0
+    seconds: Sequence[float] | None = None  #: audio seconds per row
+
+
+class Sink(Protocol):
+    """Something that writes the finished run elsewhere; ``present`` says whether that is still there."""
+
+    def present(self) -> bool: ...
+
+    def write(self) -> dict[str, Any]: ...
+
+
+@dataclass
+class Outcome:
+    """What a run did: units committed per stage, and per-stage tallies of rows worked on now."""
+
+    committed: dict[str, int]
+    tallies: dict[str, Tally]
+    seconds: float
+
+
+class Driver:
+    """Runs a plan. ``classes`` are the stage classes by name, as workers will build them."""
+
+    def __init__(
+        self, plan: Plan, store: Store, executor: Callable[[], Executor], resources: Mapping[str, Resources],
+        *, events: EventLog, view: View, sink: Callable[[str], Sink], max_reject_fraction: float = 1.0,
+        until: Iterable[str] | None = None,
+    ) -> None:  # fmt: skip
+        self.plan, self.store, self.events, self.view = plan, store, events, view
+        self._sink = sink
+        self.pipeline: Pipeline = plan.pipeline
+        self.resources = resources
+        self.max_reject_fraction = max_reject_fraction
+        self.wanted_stages = [name for name in self.pipeline.order if until is None or name in set(until)]
+        self.tallies = {name: Tally() for name in self.wanted_stages}
+        self.committed = dict.fromkeys(self.wanted_stages, 0)
+        self.stopping = threading.Event()
+        self._make_executor = executor
+        self._executor: Executor | None = None
+        self._tasks: dict[int, tuple[Work, Piece | None]] = {}
+        self._next_task = 0
+        self._specs: dict[str, PoolSpec] = {}
+
+    # -- the whole run -----------------------------------------------------------------------------------------
+
+    def run(self) -> Outcome:
+        """Do everything that is left.
+
+        Raises:
+            RunError: something no row can be blamed for; what was committed stays.
+            UsageError: the plan asks for resources that do not exist, or a stage refuses its settings.
+        """
+        started = time.monotonic()
+        with _stop_on_signal(self.stopping):
+            try:
+                for phase in sorted({self.pipeline.phase[name] for name in self.wanted_stages}):
+                    self._run_phase([n for n in self.wanted_stages if self.pipeline.phase[n] == phase])
+            finally:
+                self.view.update(self.tallies)
+                self.view.close()
+                if self._executor is not None:
+                    self._executor.shutdown()
+        return Outcome(self.committed, self.tallies, time.monotonic() - started)
+
+    def _run_phase(self, names: list[str]) -> None:
+        active: list[Work] = []
+        waiting: dict[tuple[str, int | None], None] = {}
+        for name in names:
+            if self.pipeline.stages[name].kind is Kind.SINK:
+                self._run_sink(name)
+                continue
+            for shard in [None] if self.pipeline.whole(name) else self.plan.shards:
+                waiting[name, shard] = None
+        self._activate(list(waiting), waiting, active)
+        if not active and not waiting:
+            return
+        if not active:
+            raise RunError(f"nothing can start in {', '.join(names)}: their inputs are not there")
+        self._admit(names)
+        while active or waiting:
+            if self.stopping.is_set():
+                active = [work for work in active if work.running]  # finish what is in flight, start nothing
+                if not active:
+                    raise RunError("stopped on request; everything finished is kept - the same command continues")
+            else:
+                self._submit(active)
+            finished = self._wait(active)
+            for work in finished:
+                active.remove(work)
+                shard = work.wanted.unit.shard
+                followers = [spot for spot in waiting if shard is None or spot[1] in {shard, None}]
+                self._activate(followers, waiting, active)
+            self.view.update(self.tallies)
+            if not active and waiting and not self.stopping.is_set():
+                raise RunError(f"these units never became ready: {list(waiting)[:5]}")
+        for name in names:
+            self._end_stage(name)
+        self._close_pools(names)
+
+    def _run_sink(self, name: str) -> None:
+        """A sink reads the whole run and writes files outside it; it runs here, where nothing else goes on."""
+        wanted = self.plan.wanted(name, None)
+        if wanted is None:
+            raise RunError(f"{name} cannot start: not everything before it is done")
+        if wanted.done and self._sink(name).present():
+            return
+        tally = self.tallies[name]
+        tally.started, tally.total = time.monotonic(), 1
+        self.view.update(self.tallies)
+        started = time.monotonic()
+        summary = self._sink(name).write()
+        counts = {"in": 1, "ok": 1, "rejected": 0, "dropped": 0, "skipped": 0}
+        self.store.commit(
+            wanted.unit,
+            {
+                "stage": name, "version": self.pipeline.stages[name].version, "config_hash": wanted.config_hash,
+                "data_hash": wanted.data_hash, "seq": wanted.seq, "counts": {}, "summary": summary,
+                "seconds": round(time.monotonic() - started, 3), "finished": round(time.time(), 3),
+            },
+        )  # fmt: skip
+        tally.done, tally.finished = 1, time.monotonic()
+        self.committed[name] += 1
+        self.events.add("committed", stage=name, shard=None, key=wanted.unit.key, **counts)
+
+    def _end_stage(self, name: str) -> None:
+        tally = self.tallies[name]
+        if tally.started is not None:
+            tally.finished = time.monotonic()
+        rejected = seen = 0
+        why: dict[str, int] = {}
+        for shard in [None] if self.pipeline.whole(name) else self.plan.shards:
+            unit = self.plan.done(name, shard)
+            record = (self.store.record(unit) if unit else None) or {}
+            seen += record.get("counts", {}).get("in", 0)
+            rejected += record.get("counts", {}).get("rejected", 0)
+            for reason, count in record.get("why", {}).get("rejected", {}).items():
+                why[reason] = why.get(reason, 0) + count
+        if seen and rejected / seen > self.max_reject_fraction:
+            worst = max(why, key=lambda reason: why[reason])
+            raise RunError(
+                f"stage {name} rejected {rejected} of {seen} rows, mostly {worst} ({why[worst]}); see `datagen rejects "
+                f"list`. If that is expected, raise --max-reject-fraction (now {self.max_reject_fraction:g})"
+            )
+
+    # -- units -------------------------------------------------------------------------------------------------
+
+    def _activate(
+        self, spots: Iterable[tuple[str, int | None]], waiting: dict[tuple[str, int | None], None], active: list[Work]
+    ) -> None:
+        """Move what is ready from ``waiting`` to ``active``; what is already committed is simply done."""
+        again = True
+        spots = list(spots)
+        while again:  # a unit that turns out to be done may make the next stage ready
+            again = False
+            for name, shard in spots:
+                if (name, shard) not in waiting:
+                    continue
+                wanted = self.plan.wanted(name, shard)
+                if wanted is None:
+                    continue
+                del waiting[name, shard]
+                if wanted.done:
+                    again = True
+                else:
+                    active.append(self._prepare(name, wanted))
+
+    def _prepare(self, name: str, wanted: Wanted) -> Work:
+        stage, plan = self.pipeline.stages[name], self.plan
+        whole = self.pipeline.whole(name)
+        shards = plan.shards if whole else [wanted.unit.shard or 0]
+        for shard in shards:
+            if stage.table == "sources":
+                self.store.commit_sources(shard, plan.ledger.shard(shard), plan.ledger.digests(shard))
+        reads = tuple(plan.read_plan(name, shard) for shard in shards)
+        previous: tuple[Any, ...] = ()
+        if wanted.previous is not None:
+            known = set((self.store.record(wanted.previous) or {}).get("shard_digests", {}))
+            previous = tuple(plan.own_plan(name, wanted.previous, s) for s in plan.shards if str(s) in known)
+        artifacts = []
+        for barrier in stage.reads_artifacts:
+            unit = plan.done(barrier, None)
+            if unit is None:
+                raise LookupError(f"{barrier} is not committed")
+            artifacts.append((barrier, unit))
+        record = {
+            "stage": name,
+            "version": stage.version,
+            "config_hash": wanted.config_hash,
+            "data_hash": wanted.data_hash,
+            "seq": wanted.seq,
+        }
+        job = Job(name, stage.config, stage.seed, wanted.unit, reads, tuple(artifacts), previous, record=record)
+        work = Work(wanted, job, 0)
+        if whole:
+            work.rows = sum(self.store.row_count(read) for read in reads)
+        else:
+            work.rows, work.seconds = self._measure(stage, job)
+            work.pieces.extend(self._pieces(stage, work))
+        tally = self.tallies[name]
+        tally.total += work.rows
+        tally.started = tally.started or time.monotonic()
+        return work
+
+    def _measure(self, stage: Stage, job: Job) -> tuple[int, Sequence[float] | None]:
+        """How many rows the stage will see, and their audio seconds where the table has them."""
+        column = self.pipeline.find(stage.table, "seconds_hint" if stage.table == "sources" else "duration")
+        sources = (self.plan.source(column, job.plans[0].shard),) if column else ()
+        rows = self.store.read(replace(job.plans[0], columns=sources, annotators=()))
+        return len(rows), ([value or 0.0 for value in rows[column.name].to_pylist()] if column else None)
+
+    def _pieces(self, stage: Stage, work: Work) -> list[Piece]:
+        """Row ranges within the stage's batch limits, less what an earlier attempt has parked."""
+        bounds = [0]
+        seconds = 0.0
+        for row in range(work.rows):
+            length = work.seconds[row] if work.seconds else 0.0
+            rows = row - bounds[-1]
+            if rows and (rows >= stage.batch_rows or (stage.batch_seconds and seconds + length > stage.batch_seconds)):
+                bounds.append(row)
+                seconds = 0.0
+            seconds += length
+        bounds.append(work.rows)
+        planned = [(lo, hi) for lo, hi in zip(bounds, bounds[1:], strict=False) if hi > lo]
+        if len(planned) < 2:
+            return [Piece(work.wanted.unit, lo, hi) for lo, hi in planned]
+        for name in self.store.files.names(work.wanted.unit.scratch):
+            lo, hi = (int(number) for number in name.removesuffix(".part").split("-"))
+            work.parts.append((lo, hi))
+        left = []
+        for lo, hi in planned:
+            for done_lo, done_hi in sorted(work.parts):
+                if done_lo < hi and done_hi > lo:
+                    if done_lo > lo:
+                        left.append((lo, done_lo))
+                    lo = done_hi
+            if lo < hi:
+                left.append((lo, hi))
+        self.tallies[work.job.stage].done += sum(hi - lo for lo, hi in work.parts)
+        return [Piece(work.wanted.unit, lo, hi) for lo, hi in left]
+
+    # -- tasks -------------------------------------------------------------------------------------------------
+
+    def _submit(self, active: list[Work]) -> None:
+        """Fill the pools: later stages first, so that shards get finished and little lies about half-done."""
+        rank = {name: index for index, name in enumerate(self.pipeline.order)}
+        full: set[str] = set()
+        for work in sorted(active, key=lambda w: -rank[w.job.stage]):
+            spec = self._spec(work.job.stage)
+            if spec.name in full or work.committing:
+                continue
+            self.executor.open(spec)
+            while not work.committing and (work.pieces or not work.running):
+                if not self.executor.room(spec.name):
+                    full.add(spec.name)
+                    break
+                self._send(spec.name, work)
+
+    def _send(self, pool: str, work: Work) -> None:
+        whole = self.pipeline.whole(work.job.stage)
+        last = not work.running and len(work.pieces) <= 1
+        piece = work.pieces.popleft() if work.pieces else None
+        alone = whole or (last and not work.parts and not work.refused and (piece is None or piece.attempt == 0))
+        if piece is not None and not alone:
+            job = replace(work.job, pieces=((piece.lo, piece.hi),))
+            timeout = self._timeout(work, piece)
+        else:
+            pieces = ((piece.lo, piece.hi),) if piece else ()
+            job = replace(
+                work.job, pieces=pieces, parts=tuple(sorted(work.parts)), refused=tuple(work.refused), commit=True
+            )
+            timeout = self._timeout(work, piece) if piece else WHOLE_TIMEOUT_S
+            work.committing = True
+        self._next_task += 1
+        self._tasks[self._next_task] = (work, piece)
+        work.running += 1
+        suspect = piece is not None and piece.suspect
+        self.executor.submit(pool, Task(self._next_task, job, timeout, exclusive=suspect))
+
+    def _timeout(self, work: Work, piece: Piece) -> float:
+        asked = self.resources[work.job.stage].batch_timeout_s
+        if asked is not None:
+            return asked
+        return BASE_TIMEOUT_S + TIMEOUT_PER_AUDIO_S * sum(work.seconds[piece.lo : piece.hi] if work.seconds else [])
+
+    def _wait(self, active: list[Work]) -> list[Work]:
+        """Take in what finished; returns the units that are committed now."""
+        finished = []
+        for completion in self.executor.wait(0.5):
+            work, piece = self._tasks.pop(completion.task.id)
+            work.running -= 1
+            if completion.fate is Fate.DONE:
+                if self._succeeded(work, piece, completion):
+                    finished.append(work)
+            else:
+                self._failed(work, piece, completion)
+        return finished
+
+    def _succeeded(self, work: Work, piece: Piece | None, completion: Completion) -> bool:
+        tally = self.tallies[work.job.stage]
+        if not work.committing:
+            if piece is not None:
+                work.parts.append((piece.lo, piece.hi))
+                tally.done += piece.hi - piece.lo
+            return False
+        record = completion.result
+        counts = record["counts"]
+        tally.done += counts["in"] if self.pipeline.whole(work.job.stage) or (piece and not work.parts) else 0
+        tally.rejected += counts["rejected"]
+        tally.dropped += counts["dropped"]
+        self.committed[work.job.stage] += 1
+        unit = work.wanted.unit
+        self.events.add(
+            "committed", stage=unit.stage, shard=unit.shard, key=unit.key, **counts, seconds=record["seconds"]
+        )
+        return True
+
+    def _failed(self, work: Work, piece: Piece | None, completion: Completion) -> None:
+        """Retry, bisect or refuse a row, as ``recovery`` says; what is nobody's row's fault ends the run."""
+        unit = work.wanted.unit
+        self.events.add(
+            "failed", stage=unit.stage, shard=unit.shard, rows=[piece.lo, piece.hi] if piece else None,
+            fate=completion.fate, error_class=completion.error_class, message=completion.message,
+        )  # fmt: skip
+        work.committing = False
+        where = f"stage {unit.stage}, shard {unit.shard}"
+        if piece is None:
+            blameless = {kind.__name__: kind for kind in (EnvironmentFault, UsageError, RunError)}
+            if completion.error_class in blameless:
+                raise blameless[completion.error_class](completion.message)
+            work.attempts += completion.fate is not Fate.LOST
+            if work.attempts >= WHOLE_ATTEMPTS:
+                raise RunError(
+                    f"{where}: {completion.error_class} {completion.message}\n{completion.traceback}".rstrip()
+                )
+            return
+        decision = after_failure(
+            piece, completion.fate, completion.error_class, error=completion.error, message=completion.message
+        )
+        if decision.action is not Action.REJECT:
+            work.pieces.extendleft(reversed(decision.pieces))
+            return
+        (refused,) = decision.pieces
+        message = completion.message or f"the worker {completion.fate} on this row alone"
+        work.refused.append(Refused(refused.lo, decision.error_class, message, refused.attempt))
+        self.tallies[unit.stage].done += 1
+        self.events.add("refused", stage=unit.stage, shard=unit.shard, row=refused.lo, error_class=decision.error_class)
+
+    # -- pools -------------------------------------------------------------------------------------------------
+
+    @property
+    def executor(self) -> Executor:
+        if self._executor is None:
+            self._executor = self._make_executor()
+        return self._executor
+
+    def _spec(self, name: str) -> PoolSpec:
+        """CPU stages with like needs share one pool of workers; a stage with a GPU or its own settings has its own."""
+        if name not in self._specs:
+            asked = self.resources[name].model_copy(update={"batch_timeout_s": None})
+            own = asked.gpus > 0 or asked.workers is not None or asked.python is not None
+            members = [name] if own else [n for n in self.wanted_stages if self._like(n, asked)]
+            label = name if own else f"cpu{asked.cpus:g}" + (f"-{asked.memory_gb:g}GB" if asked.memory_gb else "")
+            classes = {member: type(self.pipeline.stages[member]) for member in members}
+            spec = PoolSpec(label, factory(self.store.files.url, classes), asked)
+            self._specs |= dict.fromkeys(members, spec)
+        return self._specs[name]
+
+    def _like(self, name: str, asked: Resources) -> bool:
+        return self.resources[name].model_copy(update={"batch_timeout_s": None}) == asked
+
+    def _admit(self, names: list[str]) -> None:
+        """Refuse what can never run before the phase starts."""
+        self.executor.admit(list({spec.name: spec for spec in map(self._spec, names)}.values()))
+
+    def _close_pools(self, names: list[str]) -> None:
+        """Give back what later phases do not use, so that GPU models can take turns."""
+        phase = self.pipeline.phase[names[0]]
+        later = {self._spec(n).name for n in self.wanted_stages if self.pipeline.phase[n] > phase}
+        for pool in {self._spec(name).name for name in names} - later:
+            if self._executor is not None:
+                self._executor.close(pool)
+
+
+@contextmanager
+def _stop_on_signal(stopping: threading.Event) -> Any:
+    """SIGTERM and the first Ctrl-C ask for an orderly end; the second Ctrl-C is not asked again."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, _: Any) -> None:
+        if stopping.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stopping.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+__all__ = ["Driver", "Outcome", "Unit"]

@@ -1,0 +1,156 @@
+"""Whole files, written atomically, on a local directory or any fsspec URL.
+
+Local: temporary name, fsync, rename, fsync of the directory. Object stores: one PUT, which is atomic there.
+Nothing else in the package writes into a run.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datagen.errors import EnvironmentFault, UsageError
+
+#: Errors of the machine: no row and no stage is to blame.
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+
+
+class Files:
+    """A directory tree addressed by relative POSIX paths."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/") or "/"
+        self.local = "://" not in url or url.startswith("file://")
+        if self.local:
+            self.root = str(Path(url.removeprefix("file://")).absolute())
+            self.fs: Any = None
+        else:
+            import fsspec
+
+            try:
+                self.fs, self.root = fsspec.core.url_to_fs(self.url)
+            except (ImportError, ValueError) as error:
+                raise UsageError(f"{url}: {error}") from error
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return (Files, (self.url,))
+
+    def path(self, name: str) -> str:
+        return f"{self.root}/{name}" if name else self.root
+
+    def exists(self, name: str) -> bool:
+        return os.path.exists(self.path(name)) if self.local else bool(self.fs.exists(self.path(name)))
+
+    def names(self, folder: str) -> list[str]:
+        """Names (not paths) directly inside ``folder``, sorted; empty if there is none."""
+        try:
+            if self.local:
+                return sorted(name for name in os.listdir(self.path(folder)) if not name.endswith(".tmp"))
+            entries = self.fs.ls(self.path(folder), detail=False, refresh=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except TypeError:  # a file system without `refresh`
+            entries = self.fs.ls(self.path(folder), detail=False)
+        return sorted(
+            {entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry.rstrip("/") != self.path(folder)}
+        )
+
+    def read(self, name: str) -> bytes:
+        if self.local:
+            return Path(self.path(name)).read_bytes()
+        return bytes(self.fs.cat_file(self.path(name)))
+
+    def read_json(self, name: str) -> Any:
+        return json.loads(self.read(name))
+
+    def write(self, name: str, data: bytes) -> None:
+        with self.writing(name) as sink:
+            sink.write(data)
+
+    def write_json(self, name: str, value: Any) -> None:
+        self.write(name, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True).encode())
+
+    def write_table(self, name: str, table: pa.Table, **options: Any) -> None:
+        with self.writing(name) as sink:
+            pq.write_table(table, sink, **({"compression": "zstd", "compression_level": 3} | options))
+
+    def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """A Parquet file's columns (all of them by default), with exactly the schema it was written with."""
+        if self.local:
+            return pq.read_table(self.path(name), columns=columns, memory_map=True, partitioning=None)
+        with self.fs.open(self.path(name), "rb") as file:
+            return pq.read_table(file, columns=columns)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Any]:
+        """A binary sink whose content appears under ``name`` whole, or not at all."""
+        target = self.path(name)
+        try:
+            if not self.local:
+                buffer = io.BytesIO()
+                yield buffer
+                self.fs.pipe_file(target, buffer.getvalue())
+                self.fs.invalidate_cache()
+                return
+            folder = os.path.dirname(target)
+            os.makedirs(folder, exist_ok=True)
+            temporary = f"{target}.{uuid.uuid4().hex[:8]}.tmp"
+            try:
+                with open(temporary, "wb") as sink:
+                    yield sink
+                    sink.flush()
+                    os.fsync(sink.fileno())
+                os.replace(temporary, target)
+            except BaseException:
+                if os.path.exists(temporary):
+                    os.unlink(temporary)
+                raise
+            _sync_folder(folder)
+        except OSError as error:
+            if error.errno in FULL:
+                raise full(self.url, error) from error
+            raise
+
+    def delete(self, name: str) -> None:
+        """Remove a file or a folder with all that is in it; nothing happens if it is not there."""
+        target = self.path(name)
+        if not self.local:
+            if self.fs.exists(target):
+                self.fs.rm(target, recursive=True)
+                self.fs.invalidate_cache()
+        elif os.path.isdir(target):
+            shutil.rmtree(target)
+        elif os.path.exists(target):
+            os.unlink(target)
+
+    def size(self, name: str) -> int:
+        """Bytes of a file, or of everything below a folder."""
+        target = self.path(name)
+        if not self.local:
+            return int(self.fs.du(target)) if self.fs.exists(target) else 0
+        if os.path.isfile(target):
+            return os.path.getsize(target)
+        return sum(os.path.getsize(os.path.join(base, file)) for base, _, files in os.walk(target) for file in files)
+
+
+def full(where: str, error: OSError) -> EnvironmentFault:
+    return EnvironmentFault(f"{where}: {os.strerror(error.errno or 0)}. Make room and run the same command again.")
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

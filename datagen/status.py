@@ -1,0 +1,116 @@
+"""What became of every row, stage by stage, and the proof that none was lost (law 1).
+
+The counts come from the units' records; the proof does not trust them: it reads the ``_status`` columns again and
+compares them with the rows that exist and with what the stages before let through.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pyarrow.compute as pc
+
+from datagen.ledger import Ledger
+from datagen.plan import Plan
+from datagen.stage import Kind
+from datagen.store import Store
+from datagen.tables import DROPPED, OK, REJECTED, SKIPPED
+
+
+@dataclass
+class StageCount:
+    """One line of ``datagen status``. ``problems`` is empty when conservation holds."""
+
+    stage: str
+    table: str
+    shards_done: int = 0
+    shards: int = 0
+    rows_in: int = 0
+    ok: int = 0
+    rejected: int = 0
+    dropped: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    made: dict[str, int] = field(default_factory=dict)
+    dropped_why: dict[str, int] = field(default_factory=dict)
+    rejected_why: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def stage_counts(plan: Plan, store: Store, *, verify: bool = False) -> list[StageCount]:
+    """Counts per stage in order; with ``verify``, conservation is checked on the status columns themselves."""
+    found = []
+    for name in plan.pipeline.order:
+        stage, whole = plan.pipeline.stages[name], plan.pipeline.whole(name)
+        shards = [None] if whole else plan.shards
+        count = StageCount(name, "run" if stage.kind is Kind.SINK else stage.table, shards=len(shards))
+        for shard in shards:
+            unit = plan.done(name, shard)
+            record = store.record(unit) if unit else None
+            if record is None:
+                continue
+            count.shards_done += 1
+            count.seconds += record.get("seconds", 0.0)
+            counts = record.get("counts", {})
+            count.rows_in += counts.get("in", 0)
+            count.ok += counts.get(OK, 0)
+            count.rejected += counts.get(REJECTED, 0)
+            count.dropped += counts.get(DROPPED, 0)
+            count.skipped += counts.get(SKIPPED, 0)
+            for table, rows in record.get("rows", {}).items():
+                count.made[table] = count.made.get(table, 0) + rows
+            for total, key in ((count.dropped_why, DROPPED), (count.rejected_why, REJECTED)):
+                for reason, number in record.get("why", {}).get(key, {}).items():
+                    total[reason] = total.get(reason, 0) + number
+        if verify and stage.kind is not Kind.SINK and count.shards_done:
+            count.problems = _check(plan, store, name, count)
+        found.append(count)
+    return found
+
+
+def _check(plan: Plan, store: Store, name: str, count: StageCount) -> list[str]:
+    """Compare a stage's status columns with the rows there are and with what came before."""
+    stage = plan.pipeline.stages[name]
+    if not len(stage.writes) and not stage.creates:
+        return []  # an artifact only: it takes no rows away and adds none
+    problems: list[str] = []
+    totals: Counter[str] = Counter()
+    for shard in plan.shards:
+        unit = plan.done(name, shard)
+        if unit is None:
+            continue
+        if unit.shard is None and str(shard) not in (store.record(unit) or {}).get("shard_digests", {}):
+            problems.append(f"shard {shard} is missing")
+            continue
+        read = plan.read_plan(name, shard)
+        length = store.row_count(read)
+        seen = store.seen(read, length)
+        status = store.statuses(unit, shard, stage.table, expand=bool(stage.creates))[0].to_pylist()
+        totals.update(status)
+        if len(status) != length:
+            problems.append(f"shard {shard}: {length} rows went in, {len(status)} have a status")
+        elif [s != SKIPPED for s in status] != seen.tolist():
+            problems.append(f"shard {shard}: the rows worked on are not the rows the stages before let through")
+    if totals[OK] + totals[REJECTED] + totals[DROPPED] != count.rows_in:
+        problems.append(
+            f"{count.rows_in} in, {totals[OK]} ok + {totals[REJECTED]} rejected + {totals[DROPPED]} dropped"
+        )
+    for status, recorded in ((OK, count.ok), (REJECTED, count.rejected), (DROPPED, count.dropped)):
+        if totals[status] != recorded:
+            problems.append(f"the records say {recorded} {status}, the columns {totals[status]}")
+    refused = sum(len(store.rejects(u)) for s in _shards(plan, name) if (u := plan.done(name, s)))
+    if refused != count.rejected:
+        problems.append(f"{count.rejected} rejected, {refused} rows in rejects")
+    return problems
+
+
+def _shards(plan: Plan, name: str) -> list[int | None]:
+    return [None] if plan.pipeline.whole(name) else list(plan.shards)
+
+
+def ledger_problems(ledger: Ledger) -> list[str]:
+    """No recording may stand twice among the live ones."""
+    ids = ledger.live["recording_id"]
+    twice = len(ids) - len(pc.unique(ids))
+    return [f"{twice} recordings stand in the ledger twice"] if twice else []
