@@ -39,7 +39,10 @@ class Task:
 
     id: int
     payload: Any
-    timeout_s: float | None = None
+    timeout_s: float | None = None  #: seconds from when its worker begins it, not from ``submit``
+    #: Give it a worker with nothing queued before or behind it. A worker that dies may take the answer of the task
+    #: before along with it; a task under suspicion runs exclusively so that blame is exact (``Piece.suspect``).
+    exclusive: bool = False
 
 
 class Fate(enum.StrEnum):
@@ -77,7 +80,12 @@ class Executor(ABC):
 
     @abstractmethod
     def open(self, pool: PoolSpec) -> None:
-        """Start the pool's workers (idempotent)."""
+        """Have workers for this pool (idempotent). May return before they are ready.
+
+        Raises (here, or from ``wait`` once the failure is known):
+            RunError: the factory failed, with its message; or no worker came up in time, with what it asked for.
+                A ``UsageError`` or ``EnvironmentFault`` of the factory keeps its class.
+        """
 
     @abstractmethod
     def room(self, pool: str) -> int:
@@ -89,11 +97,15 @@ class Executor(ABC):
 
     @abstractmethod
     def wait(self, timeout_s: float) -> list[Completion]:
-        """Finished tasks; returns as soon as there is one, or empty after ``timeout_s``. Enforces deadlines."""
+        """Finished tasks; returns as soon as there is one, or empty after ``timeout_s``. Enforces deadlines.
+
+        Returns empty at once when nothing is under way. Each task submitted comes back exactly once, unless its
+        pool is closed first.
+        """
 
     @abstractmethod
     def close(self, pool: str) -> None:
-        """Tear the pool down and give its resources back."""
+        """Tear the pool down and give its resources back. What is still under way is dropped without an answer."""
 
     @abstractmethod
     def shutdown(self) -> None:

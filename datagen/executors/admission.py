@@ -1,0 +1,137 @@
+"""Can these pools run here, and with how many workers? Pure arithmetic over machines and wishes.
+
+Asked before a phase starts, because the alternative is an actor that waits for ever for a GPU nobody has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from datagen.errors import UsageError
+from datagen.executors.base import PoolSpec
+from datagen.stage import Resources
+
+_UNITS = {"cpus": "CPUs", "gpus": "GPUs", "memory_gb": "GB of memory"}
+_EPSILON = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What one machine offers to workers in all (not: what is free now)."""
+
+    cpus: float
+    gpus: float
+    memory_gb: float
+
+    def holds(self, want: Resources) -> bool:
+        return all(getattr(self, unit) + _EPSILON >= getattr(want, unit) for unit in _UNITS)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A pool's part: at most ``workers`` workers, each claiming ``cpus`` CPUs."""
+
+    workers: int
+    cpus: float
+
+
+def number(value: float) -> str:
+    """A quantity for a message: 2, 0.5, 15.6."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def check(pools: Sequence[PoolSpec], machines: Sequence[Machine], *, share_cpus: bool = False) -> None:
+    """Refuse pools that can never run, alone or side by side with one worker each.
+
+    Args:
+        share_cpus: let pools together ask for more CPUs than there are; CPUs are time-shared, GPUs and memory not.
+
+    Raises:
+        UsageError: names the pool, what it asks for, what there is, and the setting to change.
+    """
+    for pool in pools:
+        _check_one(pool, machines)
+    for unit, name in _UNITS.items():
+        if unit == "cpus" and share_cpus:
+            continue
+        want = {pool.name: float(getattr(pool.resources, unit)) for pool in pools if getattr(pool.resources, unit) > 0}
+        have = sum(getattr(machine, unit) for machine in machines)
+        if sum(want.values()) > have + _EPSILON:
+            wishes = ", ".join(f"{pool} {number(value)}" for pool, value in want.items())
+            settings = " or ".join(f"stages.{pool}.resources.{unit}" for pool in want)
+            raise UsageError(
+                f"stages that run side by side ask for {number(sum(want.values()))} {name} with one worker each "
+                f"({wishes}), but there are {number(have)}; lower {settings} (fractions are allowed)"
+            )
+
+
+def _check_one(pool: PoolSpec, machines: Sequence[Machine]) -> None:
+    want = pool.resources
+    if want.gpus > 1 and not float(want.gpus).is_integer():
+        raise UsageError(
+            f"stage '{pool.name}' asks for {number(want.gpus)} GPUs per worker; more than one must be a whole number: "
+            f"set stages.{pool.name}.resources.gpus"
+        )
+    for unit, name in _UNITS.items():
+        most = max((getattr(machine, unit) for machine in machines), default=0.0)
+        if getattr(want, unit) > most + _EPSILON:
+            there_is = f"the largest machine here has {number(most)}" if most > 0 else "there are none here"
+            mend = f"to at most {number(most)}" if most > 0 else "to 0, or use a machine that has them"
+            raise UsageError(
+                f"stage '{pool.name}' asks for {number(getattr(want, unit))} {name} per worker, but {there_is}; "
+                f"set stages.{pool.name}.resources.{unit} {mend}"
+            )
+    if not any(machine.holds(want) for machine in machines):
+        raise UsageError(
+            f"stage '{pool.name}' asks for {wishes(want)} per worker, and no single machine has all of that; "
+            f"lower stages.{pool.name}.resources"
+        )
+
+
+def wishes(want: Resources) -> str:
+    """``Resources`` of one worker in words."""
+    asked = [f"{number(getattr(want, unit))} {name}" for unit, name in _UNITS.items() if getattr(want, unit) > 0]
+    return ", ".join(asked) or "no CPU"
+
+
+def plan(pools: Sequence[PoolSpec], machines: Sequence[Machine]) -> dict[str, Share]:
+    """How many workers each pool gets: one each first, then one more each in turn for as long as they fit.
+
+    ``resources.workers`` is a ceiling. Where the pools' first workers claim more CPUs than there are, all claims
+    shrink by the same factor (see ``check``). A worker that claims nothing counts as one CPU here, so that "as many
+    as fit" stays finite.
+    """
+    total = sum(machine.cpus for machine in machines)
+    asked = sum(pool.resources.cpus for pool in pools)
+    factor = min(1.0, total / asked) if asked > 0 else 1.0
+    free = [[machine.cpus, machine.gpus, machine.memory_gb] for machine in machines]
+    # Ray counts in 1/10000 of a CPU; round down, or the sum may not fit by a hair.
+    claims = {pool.name: math.floor(pool.resources.cpus * factor * 10_000) / 10_000 for pool in pools}
+    workers = {pool.name: 0 for pool in pools}
+    # Hardest to place first, so that a small pool does not take the only machine that suits a big one.
+    hardest = sorted(pools, key=lambda pool: (-pool.resources.gpus, -pool.resources.memory_gb, -claims[pool.name]))
+    for pool in hardest:
+        _place(pool, claims[pool.name], free)
+        workers[pool.name] = 1  # admitted, so it gets one even where first-fit packing found no gap
+    growing = [pool for pool in pools if pool.resources.workers != 1]
+    while growing:
+        still = []
+        for pool in growing:
+            if _place(pool, claims[pool.name] or (0.0 if pool.resources.gpus else 1.0), free):
+                workers[pool.name] += 1
+                if workers[pool.name] != pool.resources.workers:
+                    still.append(pool)
+        growing = still
+    return {pool.name: Share(workers[pool.name], claims[pool.name]) for pool in pools}
+
+
+def _place(pool: PoolSpec, cpus: float, free: list[list[float]]) -> bool:
+    want = (cpus, pool.resources.gpus, pool.resources.memory_gb)
+    for machine in free:
+        if all(left + _EPSILON >= need for left, need in zip(machine, want, strict=True)):
+            for at, need in enumerate(want):
+                machine[at] -= need
+            return True
+    return False
