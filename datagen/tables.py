@@ -87,6 +87,7 @@ SOURCES = pa.schema(
         ("official_split", _S),
         ("metadata", _S),  # the corpus's own columns, canonical JSON
         ("annotations", pa.list_(ANNOTATION)),
+        ("locator", _S),  # where in its container: "<offset>+<bytes>" of a tar member, a row number; null = a file
     ]
 )
 
