@@ -101,7 +101,9 @@ def _type_name(kind: pa.DataType) -> str:
 
 def _run_types() -> dict[str, pa.DataType]:
     """Type of every column a run can hold. A name means one thing everywhere, so the last one found is as good."""
-    return {field.name: field.type for value in vars(tables).values() if isinstance(value, pa.Schema) for field in value}
+    return {
+        field.name: field.type for value in vars(tables).values() if isinstance(value, pa.Schema) for field in value
+    }
 
 
 @cache

@@ -17,7 +17,7 @@ class RunReader(Protocol):
 
     @property
     def shards(self) -> Sequence[int]:
-        """Numbers of the shards; one number names a shard of every table."""
+        """Numbers of the shards; one number names a shard of every table: a sample lives where its clip does."""
 
     @property
     def recipe(self) -> Mapping[str, Any]:
