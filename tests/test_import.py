@@ -1,0 +1,52 @@
+"""Importing the package is cheap: told by what gets imported, not by a clock."""
+
+from __future__ import annotations
+
+import json
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import datagen
+
+HEAVY = {
+    "av", "datasets", "faiss", "faster_whisper", "fsspec", "jinja2", "jsonschema", "matplotlib", "numpy", "onnxruntime",
+    "pandas", "pocketsphinx", "pyarrow", "ray", "scipy", "sentence_transformers", "soundfile", "soxr", "torch",
+    "transformers", "vllm",
+}  # fmt: skip
+#: What any module of the package may load when imported; the rest waits until it is needed.
+ALLOWED_BELOW_TOP = {"numpy", "pyarrow", "jinja2", "jsonschema", "fsspec", "soundfile", "soxr"}
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Top-level modules in a fresh interpreter after ``statement``."""
+    code = f"import sys; {statement}; import json; print(json.dumps(sorted({{m.split('.')[0] for m in sys.modules}})))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120)
+    return set(json.loads(done.stdout))
+
+
+def modules() -> list[str]:
+    return [m.name for m in pkgutil.walk_packages(datagen.__path__, "datagen.") if not m.name.endswith("__main__")]
+
+
+def test_import_datagen_loads_nothing_but_the_standard_library() -> None:
+    grown = loaded_by("import datagen") - loaded_by("pass")
+    assert not grown & HEAVY
+    assert len(grown) < 60
+
+
+def test_the_command_line_starts_without_engines_and_models() -> None:
+    assert not loaded_by("import datagen.cli") & (HEAVY - {"fsspec", "numpy", "pyarrow"})
+
+
+def test_no_module_imports_an_engine_or_a_model_library_by_itself() -> None:
+    names = modules()
+    assert len(names) > 20
+    # All in one interpreter: one start instead of a hundred. Who is guilty is then found one by one. pandas comes with
+    # the first `pa.array` of Python values: at module level that costs half a second.
+    heavy = loaded_by("; ".join(f"import {name}" for name in names)) & (HEAVY - ALLOWED_BELOW_TOP)
+    if heavy:
+        guilty = {name: sorted(found) for name in names if (found := loaded_by(f"import {name}") & heavy)}
+        pytest.fail(f"imported at module level: {guilty}")
