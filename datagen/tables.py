@@ -204,6 +204,8 @@ DESCRIBE = pa.schema(
     ]
 )
 EMBED = pa.schema([_heavy("text_embedding", pa.list_(pa.float32())), ("text_key", _S)])
+#: Two 32-bit words per 10 ms, see ``quality/fingerprint.py``; null when nothing sounds.
+FINGERPRINT = pa.schema([_heavy("audio_fingerprint", pa.binary())])
 CONDENSE = pa.schema(
     [
         ("dup_of", _S),  # clip_id of the kept copy
