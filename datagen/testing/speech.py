@@ -6,11 +6,6 @@ so that a measured value can be compared with the true one. Same arguments, same
 
     samples, truth = synth("The harbour was quiet. Nobody spoke.", f0_hz=190, rate=4.5, level_db=-24, seed=3)
     truth.f0_median_hz, truth.words[0], truth.pauses
-
-Method: a band-limited pulse train (closed form of a finite cosine sum, no aliasing) or white noise is cut into
-overlapping frames, each is multiplied in the frequency domain with the response of four formant resonators and a
-spectral slope, and the frames are added up. Formants of the vowels are the men's averages of Peterson & Barney
-(1952, JASA 24, table II); a longer or shorter vocal tract is a factor on all of them.
 """
 
 from __future__ import annotations
@@ -25,32 +20,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLE_RATE = 16_000
+from datagen.testing.source_filter import (
+    CONSONANTS,
+    FRICATIVE,
+    SAMPLE_RATE,
+    SONORANT,
+    STOP,
+    VOWELS,
+    Floats,
+    Syllable,
+    f0_contour,
+    fade,
+    gains,
+    pulses,
+    range_st,
+    shaped,
+)
+
 F0_HOP_S = 0.01
 
-Floats = NDArray[np.float64]
-
-_VOWELS = {  # F1, F2, F3 in Hz (Peterson & Barney 1952, men)
-    "i": (270, 2290, 3010),
-    "I": (390, 1990, 2550),
-    "E": (530, 1840, 2480),
-    "A": (660, 1720, 2410),
-    "a": (730, 1090, 2440),
-    "o": (570, 840, 2410),
-    "u": (300, 870, 2240),
-    "V": (640, 1190, 2390),
-    "3": (490, 1350, 1690),
-}
-_VOWEL_NAMES = tuple(_VOWELS)
+_VOWEL_NAMES = tuple(VOWELS)
 _VOWEL_OF = {"a": "A", "e": "E", "i": "I", "o": "o", "u": "V", "y": "i", "ee": "i", "ea": "i", "oo": "u", "ou": "u",
              "ai": "E", "ay": "E", "er": "3", "ir": "3", "ur": "3", "au": "a", "aw": "a", "ar": "a", "ie": "i",
              "ow": "a", "oa": "o", "oi": "o", "ei": "E", "ue": "u", "ä": "E", "ö": "3", "ü": "i"}  # fmt: skip
-_BANDWIDTHS = (70.0, 100.0, 140.0, 200.0)
-_FRICATIVE, _STOP, _SONORANT = "fricative", "stop", "sonorant"
-_CONSONANTS = (_FRICATIVE, _STOP, _SONORANT)
 _FRICATIVE_LETTERS, _STOP_LETTERS = frozenset("sfhvzxc"), frozenset("ptkbdgqj")
-
-_FRAME, _HOP, _FFT = 400, 200, 1024  # samples; a 70 Hz wide resonance has died by 60 dB within the padding
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +116,8 @@ VOICES = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Syllable:
-    vowel: str
-    consonant: str
-    word: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Plan:
-    syllables: list[_Syllable]
+    syllables: list[Syllable]
     words: list[str] = field(default_factory=list)
     pauses: dict[int, float] = field(default_factory=dict)  # after syllable i, seconds
     transcript: str | None = None
@@ -158,13 +144,13 @@ def _plan_text(text: str) -> _Plan:
         pieces = syllables(bare)
         for at, vowels in enumerate(pieces):
             before = bare.lower()[: bare.lower().find(vowels[0])] if at == 0 else bare.lower()[-2:]
-            kind = _SONORANT
+            kind = SONORANT
             if set(before) & _FRICATIVE_LETTERS:
-                kind = _FRICATIVE
+                kind = FRICATIVE
             elif set(before) & _STOP_LETTERS:
-                kind = _STOP
+                kind = STOP
             vowel = _VOWEL_OF.get(vowels, _VOWEL_OF.get(vowels[0], "E"))
-            plan.syllables.append(_Syllable(vowel, kind, len(plan.words)))
+            plan.syllables.append(Syllable(vowel, kind, len(plan.words)))
         plan.words.append(bare)
         if token[-1] in ",;:":
             plan.pauses[len(plan.syllables) - 1] = 0.25
@@ -177,9 +163,9 @@ def _plan_text(text: str) -> _Plan:
 
 def _plan_count(count: int, rng: np.random.Generator) -> _Plan:
     vowels = rng.integers(len(_VOWEL_NAMES), size=count)
-    consonants = rng.integers(len(_CONSONANTS), size=count)
+    consonants = rng.integers(len(CONSONANTS), size=count)
     made = [
-        _Syllable(_VOWEL_NAMES[v], _CONSONANTS[c], i) for i, (v, c) in enumerate(zip(vowels, consonants, strict=True))
+        Syllable(_VOWEL_NAMES[v], CONSONANTS[c], i) for i, (v, c) in enumerate(zip(vowels, consonants, strict=True))
     ]
     return _Plan(made)
 
@@ -244,21 +230,23 @@ def synth(
     total = round(float(ends[-1] + tail_s) * SAMPLE_RATE)
     time = np.arange(total) / SAMPLE_RATE
 
-    voiced_gain, noise_gain, consonant_part = _gains(plan, starts, lengths, time, whispered)
-    f0 = _f0_contour(time, starts, ends, voiced_gain > 0.05, f0_hz, f0_range_st, rng)
+    voiced_gain, noise_gain, consonant_part = gains(plan.syllables, starts, lengths, time, whispered)
+    f0 = f0_contour(time, starts, ends, voiced_gain > 0.05, f0_hz, f0_range_st, rng)
     source = np.zeros(total)
     noise = rng.standard_normal(total)
     if not whispered:
-        source = _pulses(f0) * voiced_gain * (1 - breathiness)
+        source = pulses(f0) * voiced_gain * (1 - breathiness)
         source += noise * voiced_gain * breathiness
     else:
         noise_gain = np.maximum(noise_gain, voiced_gain)
-    voice = _filter(source + noise * noise_gain, plan, starts, ends, consonant_part, formant_scale, tilt_db_octave)
+    voice = shaped(
+        source + noise * noise_gain, plan.syllables, starts, ends, consonant_part, formant_scale, tilt_db_octave
+    )
 
     speaking = np.zeros(total, bool)
     for start, end in zip(starts, ends, strict=True):
         speaking[int(np.ceil(start * SAMPLE_RATE)) : int(end * SAMPLE_RATE)] = True
-    voice *= _fade(speaking)
+    voice *= fade(speaking)
     rms = float(np.sqrt(np.mean(voice[speaking] ** 2)))
     voice *= 10 ** (level_db / 20) / rms
     if noise_db is not None:
@@ -279,7 +267,7 @@ def synth(
         f0_times=f0_times,
         f0_hz=track,
         f0_median_hz=float(np.median(known)) if known.size else None,
-        f0_range_st=_range_st(known) if known.size else None,
+        f0_range_st=range_st(known) if known.size else None,
         syllables=spans,
         words=words,
         pauses=tuple(Span("", float(ends[i]), float(starts[i + 1])) for i in gaps),
@@ -290,109 +278,6 @@ def synth(
         snr_db=None if noise_db is None else float(level_db - noise_db),
         transcript=plan.transcript,
     )
-
-
-def _range_st(f0: Floats) -> float:
-    low, high = np.percentile(12 * np.log2(f0), [5, 95])
-    return float(high - low)
-
-
-def _gains(
-    plan: _Plan, starts: Floats, lengths: Floats, time: Floats, whispered: bool
-) -> tuple[Floats, Floats, Floats]:
-    """Per sample: gain of the voiced source, of the noise source, and 0..1 how much a consonant it is."""
-    at = np.clip(np.searchsorted(starts, time, side="right") - 1, 0, len(starts) - 1)
-    place = (time - starts[at]) / lengths[at]  # 0..1 within the syllable, above 1 in the pause after it
-    inside = (time >= starts[0]) & (place < 1.0)
-    kind = np.array([_CONSONANTS.index(s.consonant) for s in plan.syllables])[at]
-    onset = np.where(inside, np.clip((0.30 - place) / 0.06, 0, 1), 0.0)  # consonant: the first 0.3 of a syllable
-    nucleus = np.where(inside & (place > 0.24), np.sin(np.pi * np.clip((place - 0.24) / 0.76, 0, 1)) ** 0.6, 0.0)
-    sonorant = onset * (kind == _CONSONANTS.index(_SONORANT))
-    # Sonorants keep the voice going at -14 dB, so that syllables are humps in level and F0 does not break.
-    voiced = nucleus + 0.2 * sonorant * np.clip(place / 0.05, 0, 1)
-    burst = (kind == _CONSONANTS.index(_STOP)) * (place > 0.16) * (place < 0.26)
-    hiss = (kind == _CONSONANTS.index(_FRICATIVE)) * np.sin(np.pi * np.clip(place / 0.3, 0, 1))
-    noise = np.where(inside, 0.35 * hiss + 0.5 * burst, 0.0) * (0.6 if whispered else 1.0)
-    return voiced, noise, onset * (kind != _CONSONANTS.index(_SONORANT))
-
-
-def _f0_contour(
-    time: Floats, starts: Floats, ends: Floats, voiced: NDArray[np.bool_], f0_hz: float, range_st: float,
-    rng: np.random.Generator,
-) -> Floats:  # fmt: skip
-    """Falling line with an accent on each syllable; median and range over voiced samples as asked, exactly."""
-    middles = (starts + ends) / 2
-    accents = rng.normal(0.0, 1.0, len(starts))
-    knots = np.concatenate([starts, middles, ends])
-    fall = 2.0 * (knots - starts[0]) / max(ends[-1] - starts[0], 1e-9)
-    values = np.concatenate([0.3 * accents, 0.8 + accents, 0.3 * accents - 0.4]) - fall
-    order = np.argsort(knots, kind="stable")
-    shape = np.interp(time, knots[order], values[order])
-    seen = shape[voiced]
-    spread = float(np.subtract(*np.percentile(seen, [95, 5])))
-    semitones = (shape - np.median(seen)) * (range_st / spread if spread > 1e-9 else 0.0)
-    return np.asarray(f0_hz * 2 ** (np.clip(semitones, -24, 24) / 12))
-
-
-def _pulses(f0: Floats) -> Floats:
-    """Unit-RMS pulse train: all harmonics below 7.6 kHz at equal strength, as sin((2N+1)x/2)/sin(x/2) - 1."""
-    phase = np.pi * (np.cumsum(f0) / SAMPLE_RATE % 1.0)
-    harmonics = np.floor(7600.0 / f0)
-    below = np.sin(phase)
-    near = np.abs(below) < 1e-6
-    train = np.where(near, 2 * harmonics + 1, np.sin((2 * harmonics + 1) * phase) / np.where(near, 1.0, below)) - 1
-    return np.asarray(train / np.sqrt(2 * harmonics))
-
-
-def _filter(
-    source: Floats, plan: _Plan, starts: Floats, ends: Floats, consonant: Floats, scale: float, tilt: float
-) -> Floats:
-    """Time-varying formants and slope by overlap-add; ``consonant`` blends towards a hiss without formants."""
-    total = len(source)
-    frames = total // _HOP + 2
-    padded = np.zeros((frames + 1) * _HOP)
-    padded[_HOP : _HOP + total] = source
-    cut = np.lib.stride_tricks.sliding_window_view(padded, _FRAME)[::_HOP]
-    frames = len(cut)
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_FRAME) / _FRAME)
-    spectrum = np.fft.rfft(cut * window, _FFT, axis=1)
-
-    centres = (np.arange(frames) * _HOP + _FRAME / 2 - _HOP) / SAMPLE_RATE
-    targets = np.array([_VOWELS[s.vowel] for s in plan.syllables], float)
-    knots = starts + 0.6 * (ends - starts)
-    hertz = np.fft.rfftfreq(_FFT, 1 / SAMPLE_RATE)
-    squared = hertz**2
-    response = np.ones((frames, len(hertz)), np.complex64)
-    for formant, width in enumerate(_BANDWIDTHS):
-        if formant < 3:
-            track = np.interp(centres, knots, targets[:, formant]) * scale
-        else:
-            track = np.full(frames, 3500.0 * scale)
-        squares = (track**2)[:, None]
-        response *= (squares / (squares - squared + 1j * hertz * width)).astype(np.complex64)
-    # The resonances above the fourth are left out, what they add below 5 kHz is not (Fant 1960, correction KR4).
-    place = np.minimum(hertz / scale, 5000.0) / 500.0
-    slope = 10 ** ((0.54 * place**2 + 0.00143 * place**4) / 20) * np.maximum(hertz / 200.0, 1.0) ** (tilt / 6.0206)
-    slope[hertz < 60] = 0.0
-    hiss = (0.1 * (hertz / (hertz + 3000.0)) ** 2)[None, :]
-    share = np.interp(centres, np.arange(total) / SAMPLE_RATE, consonant)[:, None]
-    shaped = spectrum * ((1 - share) * response * slope + share * hiss)
-
-    out = np.zeros((frames + _FFT // _HOP + 1) * _HOP)
-    pieces = np.fft.irfft(shaped, _FFT, axis=1)
-    pieces = np.pad(pieces, ((0, 0), (0, -_FFT % _HOP)))
-    for part in range(pieces.shape[1] // _HOP):  # six shifted sums instead of one per frame
-        block = pieces[:, part * _HOP : (part + 1) * _HOP].reshape(-1)
-        out[part * _HOP : part * _HOP + len(block)] += block
-    return out[_HOP : _HOP + total]
-
-
-def _fade(speaking: NDArray[np.bool_]) -> Floats:
-    """1 in speech, 0 in pauses, with 10 ms ramps inside the speech; pauses are digitally silent."""
-    ramp = int(0.01 * SAMPLE_RATE)
-    sums = np.concatenate([[0.0], np.cumsum(np.pad(speaking.astype(float), ramp))])
-    share = (sums[2 * ramp + 1 :] - sums[: -2 * ramp - 1]) / (2 * ramp + 1)
-    return np.asarray(np.clip(2 * share - 1, 0, 1) * speaking)
 
 
 # --- A small labelled corpus --------------------------------------------------------------------------------
