@@ -112,10 +112,12 @@ def plan(pools: Sequence[PoolSpec], machines: Sequence[Machine]) -> dict[str, Sh
     workers = {pool.name: 0 for pool in pools}
     # Hardest to place first, so that a small pool does not take the only machine that suits a big one.
     hardest = sorted(pools, key=lambda pool: (-pool.resources.gpus, -pool.resources.memory_gb, -claims[pool.name]))
+    packed = True
     for pool in hardest:
-        _place(pool, claims[pool.name], free)
-        workers[pool.name] = 1  # admitted, so it gets one even where first-fit packing found no gap
-    growing = [pool for pool in pools if pool.resources.workers != 1]
+        packed &= _place(pool, claims[pool.name], free)
+        workers[pool.name] = 1
+    # Where first-fit packing found no gap for somebody's first worker, nobody gets a second.
+    growing = [pool for pool in pools if pool.resources.workers != 1] if packed else []
     while growing:
         still = []
         for pool in growing:
