@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +16,12 @@ from datagen.quality.components import components
 #: Language of a text nobody told us the language of (ISO 639-2).
 UNDETERMINED = "und"
 #: Words that turn a sentence round though they move its embedding little. English, as the embeddings are.
-_TURNING = frozenset("""
+_TURNING = """
     no not never none nothing nobody neither nor without cannot cant wont dont doesnt didnt isnt arent wasnt werent
     hasnt havent hadnt couldnt wouldnt shouldnt one two three four five six seven eight nine ten eleven twelve
     thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty
     ninety hundred thousand million monday tuesday wednesday thursday friday saturday sunday he she his her him
-""".split())  # fmt: skip
+"""
 _APOSTROPHES = re.compile("['’ʼ`´]")
 
 
@@ -46,10 +47,15 @@ def text_key(text: str | None, *languages: str | None) -> str | None:
     return f"{language(*languages)}|{words}" if words else None
 
 
+@lru_cache(maxsize=1)
+def _turning_words() -> frozenset[str]:
+    return frozenset(_TURNING.split())
+
+
 def _turning(key: str) -> tuple[str, ...]:
     """What must agree before two texts may count as near-same: numbers, negations, days, persons."""
-    words = key.split("|", 1)[1].split()
-    return tuple(sorted(word for word in words if word in _TURNING or any(char.isdigit() for char in word)))
+    words, turning = key.split("|", 1)[1].split(), _turning_words()
+    return tuple(sorted(word for word in words if word in turning or any(char.isdigit() for char in word)))
 
 
 def near_texts(keys: Sequence[str], vectors: npt.NDArray[np.float32], threshold: float) -> npt.NDArray[np.int64]:
