@@ -9,10 +9,10 @@ progress() {  # pip's own words, shortened to a count (on a terminal) or to a li
   local line count=0
   while read -r line; do
     case $line in
-      "Collecting "* | "Requirement already satisfied: "*)
+      "Collecting "* | "Processing "* | "Requirement already satisfied: "*)
         count=$((count + 1))
         if [ -t 1 ]; then printf '\r\033[K  %d looked up' "$count"
-        elif ((count % 50 == 0)); then echo "  $count looked up"; fi ;;
+        elif ((count % 25 == 0)); then echo "  $count looked up"; fi ;;
       "Installing collected packages"*)
         [ -t 1 ] && printf '\r\033[K'
         echo "  writing them to disk ..." ;;
