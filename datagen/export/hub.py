@@ -80,6 +80,11 @@ class Published:
     clips: pa.Table  #: light columns of the published clips, for statistics
     samples: pa.Table  #: light columns of the published samples
     licences: licensing.Licences
+    empty: tuple[str, ...]  #: columns of clips without a single value
+
+    def denied(self, column: str) -> int:
+        """Rows of clips and samples together that lack a permission, e.g. ``"commercial_ok"``."""
+        return sum(part.num_rows - (pc.sum(part.column(column)).as_py() or 0) for part in (self.clips, self.samples))
 
 
 #: Columns the statistics of the card need.
@@ -89,7 +94,7 @@ CLIP_STATISTICS = (
 )  # fmt: skip
 SAMPLE_STATISTICS = (
     "task", "mode", "split", "question_type", "route", "corpus", "emotion", "speech_lang", "duration", "licence",
-    *licensing.COLUMNS,
+    "writer", "prompt_hash", *licensing.COLUMNS,
 )  # fmt: skip
 
 
@@ -119,6 +124,11 @@ class _Config:
         if pc.count_distinct(self.ids).as_py() != len(self.ids):
             raise RunError(f"export: an id of table '{self.table}' stands in two shards; the run is damaged")
 
+    def sound_bytes(self, sound: AudioSpool) -> int:
+        """Bytes of sound if every row that is to be published carried its own."""
+        rows = self.sound[pc.is_valid(self.splits).to_numpy()]
+        return int(np.maximum(sound.sizes[rows], 0).sum())
+
     def rows_of(self, split: str) -> Rows:
         """Numbers of the rows of a split, in the order of their ids."""
         rows = np.flatnonzero(pc.equal(self.splits, split).fill_null(False).to_numpy())
@@ -146,7 +156,7 @@ def write(
     with replacing(out) as (staging, scratch), ExitStack() as stack:
         sound = stack.enter_context(AudioSpool(scratch / "audio"))
         configs, left_out = _collect(run, scratch, sound, options, licences, stack)
-        embedded = {name: int(np.maximum(sound.sizes[config.sound], 0).sum()) for name, config in configs.items()}
+        embedded = {name: config.sound_bytes(sound) for name, config in configs.items()}
         predicted = {"embed": sum(embedded.values()), "clips": embedded["clips"]}
         way: Literal["embed", "clips"] = (
             ("embed" if predicted["embed"] <= options.embed_limit else "clips")
@@ -165,14 +175,16 @@ def write(
         infos = {name: info for name, info in infos.items() if info}
         if not infos:
             raise RunError(f"export: no row is left to publish ({reasons(left_out)})")
+        light = configs["clips"].light
         result = Published(
             audio=way,
             predicted=predicted,
             configs=infos,
             left_out=left_out,
-            clips=configs["clips"].light.select(CLIP_STATISTICS).filter(pc.is_valid(configs["clips"].splits)),
+            clips=light.select(CLIP_STATISTICS).filter(pc.is_valid(configs["clips"].splits)),
             samples=_samples(configs),
             licences=licences,
+            empty=tuple(name for name in light.column_names if light.column(name).null_count == light.num_rows),
         )
         decorate(staging, result)
         mark = about | _mark(staging, result)

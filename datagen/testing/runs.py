@@ -124,7 +124,10 @@ def clip_row(number: int, **changes: Any) -> Row:
         "audio_hash": hashlib.blake2b(f"audio{number}".encode(), digest_size=16).hexdigest(),
         "audio": flac(seconds, f0, seed=number),
         "transcript": text,
-        "words": [{"word": word, "start": 0.02 * i, "end": 0.02 * i + 0.02, "score": 0.9} for i, word in enumerate(text.split())],
+        "words": [
+            {"word": word, "start": round(0.02 * i, 6), "end": round(0.02 * (i + 1), 6), "score": 0.9}
+            for i, word in enumerate(text.split())
+        ],
         "text_lang": "de" if number % len(_SENTENCES) == 0 else "en",
         "asr_confidence": 1.0,
         "transcript_source": "gold",
@@ -160,8 +163,8 @@ def sample_rows(clip: Mapping[str, Any]) -> list[Row]:
     ask = "Which emotion do you hear?"
     items: list[Row] = [
         {"task": "classification", "mode": mode, "question": ask, "options": list(_EMOTIONS), "answer": emotion,
-         "answer_label": emotion, "used_columns": ["emotion"], "metadata_context": context if mode == "explicit" else None,
-         "route": "rl"}
+         "answer_label": emotion, "used_columns": ["emotion"], "route": "rl",
+         "metadata_context": context if mode == "explicit" else None}
         for mode in tables.MODES
     ] + [
         {"task": "qa", "mode": "implicit", "question_type": "content", "question": "What is said?", "answer": words,
