@@ -1,0 +1,69 @@
+"""Dimensional affect, raw: what a backend measures or predicts. ``describe`` turns it into arousal, dominance, valence.
+
+``acoustic`` is embedded and needs no weights: cues of rule-based arousal (``datagen/models/acoustic.py``). Dominance
+and valence cannot be heard that way and stay null.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from datagen import prosody, tables
+from datagen.errors import RowError
+from datagen.stage import Kind, Output, Provenance, Reject, Stage, StageConfig
+
+
+class AffectConfig(StageConfig):
+    backend: Literal["acoustic"] = "acoustic"
+
+
+class Affect(Stage):
+    name = "affect"
+    version = "1"
+    table = "clips"
+    kind = Kind.MAP
+    Config = AffectConfig
+    reads = ("audio",)
+    optional_reads = ("duration",)
+    writes = tables.AFFECT
+    batch_rows = 64
+    batch_seconds = 600.0
+
+    def semantics(self) -> dict[str, Any]:
+        from datagen.models import acoustic, f0
+
+        return {"cues": acoustic.REVISION, "f0": f"{f0.NAME} {f0.revision()}"}
+
+    def provenance(self) -> tuple[Provenance, ...]:
+        from datagen.models import acoustic, f0
+
+        note = f"after Bone, Lee & Narayanan 2014, on F0 from {f0.NAME} {f0.revision()} ({f0.LICENCE})"
+        return (Provenance(acoustic.NAME, acoustic.REVISION, acoustic.LICENCE, ("arousal_cues",), note),)
+
+    def check(self) -> str | None:
+        from datagen.models import f0
+
+        return f0.missing()
+
+    def setup(self) -> None:
+        from datagen.models.f0 import F0Tracker
+
+        self._tracker = F0Tracker()
+
+    def process(self, batch: pa.Table) -> Output:
+        from datagen.audio import decode_flac
+        from datagen.models import acoustic
+
+        rows: list[dict[str, Any]] = []
+        rejects: list[Reject] = []
+        for row, data in enumerate(batch["audio"]):
+            try:
+                measured = prosody.measure(decode_flac(data.as_py()), self._tracker)
+            except RowError as error:
+                rejects.append(Reject(row, error.error_class, error.message))
+                rows.append({})
+                continue
+            rows.append({"arousal_cues": acoustic.cues(measured)})
+        return Output(tables.from_rows(rows, tables.AFFECT), rejects)
