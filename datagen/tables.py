@@ -28,7 +28,8 @@ MODES = ("explicit", "implicit")
 QUESTION_TYPES = ("content", "emotion", "voice", "content+emotion", "content+voice")
 LABEL_SOURCES = ("gold", "pseudo", "requested")
 ROUTES = ("sft", "rl", "drop")
-SPLITS = ("train", "validation", "test")
+#: ``holdout``: corpora that are never trained on, apart from ``test``, which is of the training corpora's kind.
+SPLITS = ("train", "validation", "test", "holdout")
 
 #: Sampling rate of every audio column, in Hz.
 SAMPLE_RATE = 16_000

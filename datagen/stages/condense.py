@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from datagen import tables
 from datagen.quality.balance import Bools, Ints, Limits, evenness, neutral_share, select, strata, weights
@@ -29,6 +29,12 @@ from datagen.quality.texts import text_clusters
 from datagen.stage import Drop, Kind, Output, Stage, StageConfig
 
 _EXAMPLES = 20  # pairs shown in the report
+_WORDS = frozenset(
+    field.name
+    for schema in (tables.CLIPS, tables.TRANSCRIBE, tables.EMOTION, tables.DESCRIBE)
+    for field in schema
+    if field.type == pa.string()
+)
 
 
 class AlikeConfig(StageConfig):
@@ -59,6 +65,16 @@ class SelectConfig(StageConfig):
     target_clips: int | None = Field(default=None, ge=1)
     target_hours: float | None = Field(default=None, gt=0)
     weight_power: float = Field(default=0.5, ge=0, le=1, description="0: as found; 1: all strata drawn equally often")
+
+    @field_validator("strata")
+    @classmethod
+    def _known(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in columns if name not in _WORDS]
+        if unknown or not columns:
+            raise ValueError(
+                f"{', '.join(unknown) or 'nothing'} to stratify by; there are: {', '.join(sorted(_WORDS))}"
+            )
+        return columns
 
 
 class CondenseConfig(StageConfig):
