@@ -38,6 +38,9 @@ class Doer:
     def pid(self, _: Any) -> int:
         return os.getpid()
 
+    def environment(self, name: str) -> str | None:
+        return os.environ.get(name)
+
     def stumble(self, message: str) -> None:
         raise ValueError(message)
 
