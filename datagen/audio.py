@@ -109,9 +109,7 @@ def decode(source: Source, *, name: str = "", max_seconds: float = MAX_SECONDS) 
         RowError: nothing decodes, or a limit is passed; see ``ERROR_CLASSES``.
     """
     stream = _open(source, name)
-    blocks = [
-        block if block.dtype == np.float32 else block / np.float32(32768) for block in _limit(stream, max_seconds)
-    ]
+    blocks = [_as_float(block) for block in _limit(stream, max_seconds)]
     samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     return Decoded(samples, stream.rate, stream.container, stream.truncated)
 
@@ -172,9 +170,9 @@ def to_16k(samples: npt.NDArray, rate: int) -> npt.NDArray:
     if rate == SAMPLE_RATE:
         return samples
     floats = _as_float(samples)
-    if floats.shape[1] == 1:  # one channel as a vector: soxr takes it without a copy per channel
-        return soxr.resample(floats[:, 0], rate, SAMPLE_RATE, quality=_RESAMPLER)[:, None]
-    return soxr.resample(floats, rate, SAMPLE_RATE, quality=_RESAMPLER)
+    one = floats.shape[1] == 1  # as a vector: soxr takes it without a copy per channel
+    out: npt.NDArray = soxr.resample(floats[:, 0] if one else floats, rate, SAMPLE_RATE, quality=_RESAMPLER)
+    return out[:, None] if one else out
 
 
 def to_int16(samples: npt.NDArray) -> tuple[Pcm, int]:
@@ -392,7 +390,7 @@ def _ffmpeg_frames(container: object, track: object) -> Iterator:
 
 def _frame_samples(frame: object, channels: int) -> npt.NDArray:
     """One frame of FFmpeg -> [frames, channels], int16 for 16-bit formats, else float32 with full scale 1."""
-    data = frame.to_ndarray()  # type: ignore[attr-defined]
+    data: npt.NDArray = frame.to_ndarray()  # type: ignore[attr-defined]
     data = data.T if frame.format.is_planar else data.reshape(-1, channels)  # type: ignore[attr-defined]
     if data.dtype in (np.int16, np.float32):
         return np.ascontiguousarray(data)
@@ -427,9 +425,9 @@ def _flow(resampler: soxr.ResampleStream | None, block: npt.NDArray, *, last: bo
     if resampler is None:
         return block
     floats = _as_float(block)
-    if floats.shape[1] == 1:
-        return resampler.resample_chunk(floats[:, 0], last=last)[:, None]
-    return resampler.resample_chunk(floats, last=last)
+    one = floats.shape[1] == 1
+    out: npt.NDArray = resampler.resample_chunk(floats[:, 0] if one else floats, last=last)
+    return out[:, None] if one else out
 
 
 def _append(parts: list[Pcm], samples: npt.NDArray) -> int:
