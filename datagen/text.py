@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 # --- Languages ----------------------------------------------------------------------------------------------
 
@@ -81,33 +82,68 @@ def language(tag: str | None) -> str | None:
 
 _APOSTROPHES = str.maketrans(dict.fromkeys("’ʼ‘`´＇", "'"))
 # Letters with their marks, or digits with decimal and thousands signs inside; apostrophes inside or before a word.
-_WORD = re.compile(r"'?[^\W\d_](?:[^\W\d_]|[\u0300-\u036f]|'(?=[^\W\d_]))*'?|\d+(?:[.,:]\d+)*(?:[^\W\d_]+)?")
+# Tags such as [laughter] or <noise> are matched first and left out: they are sounds, not words.
+_WORD = re.compile(
+    r"\[[^\[\]]{0,60}\]|<[^<>]{0,60}>"
+    r"|'?[^\W\d_](?:[^\W\d_]|[\u0300-\u036f]|'(?=[^\W\d_]))*'?|\d+(?:[.,:]\d+)*(?:[^\W\d_]+)?"
+)
 #: Elisions that are words with an apostrophe in front; any other leading apostrophe is an opening quote.
 _LEADING = frozenset({"'tis", "'twas", "'twere", "'twill", "'em", "'til", "'cause", "'bout", "'n", "'s"})
 
 
-def words(text: str | None, lang: str | None = None) -> list[str]:
-    """Words of ``text`` in order. Hyphenated words are split; a trailing apostrophe is dropped unless English elision.
+class Token(NamedTuple):
+    """A word, and where its letters stand in the NFC form of the text it was taken from."""
+
+    word: str
+    begin: int
+    end: int
+
+
+def tokens(text: str | None) -> list[Token]:
+    """Words of ``text`` in order, with their places. Hyphenated words are split.
 
     Scripts without blanks between words (Chinese, Japanese, Thai) come out as runs of letters, not as words.
+    """
+    found = []
+    for match in _WORD.finditer(unicodedata.normalize("NFC", text or "").translate(_APOSTROPHES)):
+        word, begin, end = match.group().lower(), match.start(), match.end()
+        if word[0] in "[<":
+            continue
+        if word[0] == "'" and word not in _LEADING:
+            word, begin = word[1:], begin + 1
+        if word.endswith("'") and not word.endswith("in'"):  # a closing quote, or walkin'
+            word, end = word[:-1], end - 1
+        if word:
+            found.append(Token(word, begin, end))
+    return found
 
-    >>> words("Rose's owner's — don’t STOP, it’s 1961!", "en")
+
+def words(text: str | None, lang: str | None = None) -> list[str]:
+    """Words of ``text`` in order, as ``tokens`` finds them.
+
+    >>> words("Rose's owner's — don’t STOP, it’s 1961! [laughs]", "en")
     ["rose's", "owner's", "don't", 'stop', "it's", '1961']
     """
     del lang  # one rule fits the languages read so far; callers say the language so that others can follow
-    if not text:
-        return []
-    folded = unicodedata.normalize("NFC", text).translate(_APOSTROPHES).lower()
-    found = []
-    for match in _WORD.finditer(folded):
-        word = match.group()
-        if word.startswith("'") and word not in _LEADING:
-            word = word[1:]
-        if word.endswith("'") and not word.endswith("in'"):
-            word = word[:-1]
-        if word:
-            found.append(word)
-    return found
+    return [token.word for token in tokens(text)]
+
+
+def stretch(text: str, first: int, last: int) -> str:
+    """The passage of ``text`` from word ``first`` up to word ``last`` (exclusive), with its punctuation.
+
+    >>> stretch("Then, being asked (where?), reply.", 2, 4)
+    'asked (where?),'
+    """
+    found = tokens(text)[first:last]
+    if not found:
+        return ""
+    whole = unicodedata.normalize("NFC", text)
+    begin, end = found[0].begin, found[-1].end
+    while begin and not whole[begin - 1].isspace() and not whole[begin - 1].isalnum() and whole[begin - 1] not in "-–—":
+        begin -= 1
+    while end < len(whole) and not whole[end].isspace() and not whole[end].isalnum():
+        end += 1
+    return " ".join(whole[begin:end].split())
 
 
 def normalise(text: str | None, lang: str | None = None) -> str:
