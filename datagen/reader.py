@@ -77,8 +77,8 @@ class RunView:
 def all_rejects(plan: Plan, store: Store) -> pa.Table:
     """Every refused row of the run as it stands, the input rows that never became a recording first."""
     found = [REJECTS.empty_table()]
-    if store.files.exists("ledger/rejects.parquet"):
-        found.append(store.files.read_table("ledger/rejects.parquet"))
+    if store.files.exists("refused.parquet"):
+        found.append(store.files.read_table("refused.parquet"))
     for name in plan.pipeline.order:
         for shard in [None] if plan.pipeline.whole(name) else plan.shards:
             unit = plan.done(name, shard)

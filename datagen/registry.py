@@ -42,7 +42,7 @@ def stage_names() -> list[str]:
 
 
 def stage_class(name: str) -> type[Stage]:
-    """The class registered under ``name``, or ``module:Class`` itself.
+    """The class registered under ``name``.
 
     Raises:
         UsageError: no such stage, or its module cannot be imported.

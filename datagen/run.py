@@ -74,7 +74,7 @@ def open_run(url: str, recipe: Recipe | None = None, *, refit: bool = False) -> 
         raise UsageError(
             f"{url}: no run here (there is no run.json); start one with `datagen run RECIPE --output {url}`"
         )
-    elif files.names(""):
+    elif set(files.names("")) - {"lock"}:
         raise UsageError(f"{url}: the folder is not empty and holds no run; choose another --output")
     if recipe is None:
         import yaml
@@ -87,15 +87,13 @@ def open_run(url: str, recipe: Recipe | None = None, *, refit: bool = False) -> 
 
 def look_at_input(space: Workspace, limit: int | None, *, save: bool) -> tuple[Changes, pa.Table]:
     """Scan the input, bring the ledger up to date (on disk only with ``save``); also the input rows refused."""
-    from datagen.readers import scan
-
-    config = space.recipe.configs.get("ingest")
-    if config is None:
-        raise UsageError(f"{space.recipe.source}: there is no ingest stage, so there is nothing to read")
-    found, refused = scan(config)
+    reader = next((s for s in space.pipeline.stages.values() if s.table == "sources"), None)
+    if reader is None:
+        raise UsageError(f"{space.recipe.source}: no stage reads an input (ingest is left out)")
+    found, refused = reader.scan()  # type: ignore[attr-defined]
     changes = space.ledger.update(found, space.recipe.shards, limit, save=save)
     if save:
-        space.files.write_table("ledger/rejects.parquet", refused)
+        space.files.write_table("refused.parquet", refused)
     space.plan = Plan(space.pipeline, space.store, space.ledger, refit=space.plan.refit)
     space.changes = changes
     return changes, refused

@@ -152,6 +152,7 @@ class Store:
                 unit.file(shard, f"{table}.{name}.parquet"),
                 column,
                 compression="none",
+                compression_level=None,
                 use_dictionary=False,
                 write_statistics=False,
                 row_group_size=256,

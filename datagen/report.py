@@ -1,0 +1,208 @@
+"""What the commands print: tables and short sentences for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pyarrow as pa
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from datagen.config import available, read_yaml
+from datagen.driver import Outcome
+from datagen.ledger import BYTES_PER_SECOND
+from datagen.plan import State
+from datagen.progress import duration
+from datagen.reader import RunView, all_rejects
+from datagen.run import Workspace
+from datagen.stage import Kind
+from datagen.status import StageCount, ledger_problems, stage_counts
+from datagen.store import Unit
+
+console = Console(soft_wrap=False)
+
+
+def _table(*columns: str, left: int = 1) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index < left else "right", overflow="fold")
+    return table
+
+
+def finished(space: Workspace, outcome: Outcome) -> None:
+    """The end of ``datagen run``: counts per stage, where the dataset is, three rows of it, what to try next."""
+    counts = stage_counts(space.plan, space.store, verify=True)
+    _print_counts(counts)
+    _print_conservation(counts, space)
+    done = sum(outcome.committed.values())
+    change = space.changes
+    news = [f"{n} {word}" for word in ("added", "changed", "removed") if (n := getattr(change, word))]
+    if change.left_for_later:
+        news.append(f"{change.left_for_later} left for later (--limit)")
+    console.print(
+        f"[bold]{done}[/bold] units of work in {duration(outcome.seconds)}"
+        + ("" if done else " - everything was done already")
+        + (f"; input: {', '.join(news)}" if news else "")
+    )
+    _print_rejects_hint(space)
+    if any(s.kind is Kind.SINK for s in space.pipeline.stages.values()) and _exported(space):
+        _print_samples(space)
+        path = space.dataset()
+        console.print(f"\n[bold green]dataset[/bold green]  {escape(path)}  (README.md is its data card)")
+        console.print("[bold]next[/bold]     " + escape(_next(space)))
+
+
+def _exported(space: Workspace) -> bool:
+    return all(
+        space.plan.done(name, None) is not None
+        for name, stage in space.pipeline.stages.items()
+        if stage.kind is Kind.SINK
+    )
+
+
+def _next(space: Workspace) -> str:
+    configs = sorted(c for c in _sample_tasks(space))
+    name = configs[0] if configs else "clips"
+    return f"python -c \"import datasets; print(datasets.load_dataset('{space.dataset()}', '{name}'))\""
+
+
+def _sample_tasks(space: Workspace) -> set[str]:
+    view = RunView(space.plan, space.store, space.recipe)
+    if "samples" not in space.pipeline.creator:
+        return set()
+    return {task for shard in view.shards for task in view.read("samples", shard, ["task"])["task"].to_pylist()}
+
+
+def _print_samples(space: Workspace) -> None:
+    from datagen.export.preview import preview
+
+    view = RunView(space.plan, space.store, space.recipe)
+    columns = ["sample_id", "task", "mode", "question", "options", "reasoning", "answer", "response", "response_style",
+               "metadata_context", "transcript", "speaker", "route"]  # fmt: skip
+    samples = pa.concat_tables([view.read("samples", shard, columns) for shard in view.shards])
+    for text in preview(samples):
+        console.print()
+        console.print(text, markup=False, highlight=False)
+
+
+def _print_counts(counts: list[StageCount]) -> None:
+    """One line per stage; below it, dimmed, why rows were dropped or rejected."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for column in ("stage", "shards", "in", "ok", "rejected", "dropped", "seconds", "made"):
+        table.add_column(column, justify="left" if column in {"stage", "made"} else "right", no_wrap=True)
+    for c in counts:
+        shown = ["", "", "", ""] if c.table == "run" else [f"{n:,}" for n in (c.rows_in, c.ok, c.rejected, c.dropped)]
+        made = ", ".join(f"{n:,} {name}" for name, n in c.made.items() if name != "annotations")
+        table.add_row(c.stage, f"{c.shards_done}/{c.shards}", *shown, f"{c.seconds:,.1f}", made)
+    console.print(table)
+    for c in counts:
+        for verb, why in (("rejected", c.rejected_why), ("dropped", c.dropped_why)):
+            if why:
+                reasons = ", ".join(f"{escape(reason)} {n}" for reason, n in Counter(why).most_common(4))
+                console.print(f"[dim]  {c.stage} {verb}: {reasons}[/dim]")
+
+
+def _print_conservation(counts: list[StageCount], space: Workspace) -> bool:
+    problems = [f"{c.stage}: {p}" for c in counts for p in c.problems] + ledger_problems(space.ledger)
+    if problems:
+        console.print("[bold red]conservation is broken[/bold red]: " + escape("; ".join(problems)))
+        return False
+    console.print("conservation holds: at every stage rows in = ok + rejected + dropped")
+    return True
+
+
+def _print_rejects_hint(space: Workspace) -> None:
+    rejects = all_rejects(space.plan, space.store)
+    if len(rejects):
+        console.print(f"{len(rejects)} rejected: `datagen rejects list {escape(space.files.url)}`")
+
+
+def status(space: Workspace) -> bool:
+    """Print the run's counts; False when conservation is broken."""
+    console.print(f"[bold]{escape(space.recipe.name)}[/bold] in {escape(space.files.url)}, "
+                  f"{len(space.ledger.live):,} recordings in {len(space.plan.shards)} shards")  # fmt: skip
+    counts = stage_counts(space.plan, space.store, verify=True)
+    _print_counts(counts)
+    holds = _print_conservation(counts, space)
+    _print_drift(space)
+    _print_rejects_hint(space)
+    return holds
+
+
+def _print_drift(space: Workspace) -> None:
+    """How far the clips there are now lie from those the calibration was fitted to."""
+    if "calibrate" not in space.pipeline.stages or space.plan.done("calibrate", None) is None:
+        return
+    from datagen.stages.describe import drift
+
+    columns = [*space.pipeline.stages["calibrate"].reads]
+    try:
+        plans = [space.plan.table_plan("clips", s, columns, live=False) for s in space.plan.shards]
+    except LookupError:
+        return  # the stages it reads are not done for all shards
+    rows = pa.concat_tables([space.store.read(plan) for plan in plans])
+    unit = space.plan.done("calibrate", None)
+    if unit is None:
+        return
+    found = drift(space.store.artifact(unit), rows)
+    moved = {name: value for name, value in found.items() if isinstance(value, float) and value > 0.2}
+    if moved:
+        words = ", ".join(f"{escape(name)} {value:.2f}" for name, value in sorted(moved.items()))
+        console.print(f"[yellow]drift[/yellow] since calibration (PSI > 0.2): {words} - consider --refit")
+    else:
+        console.print("calibration: no drift")
+
+
+def plan(space: Workspace, refused: pa.Table) -> None:
+    """Print the stages with what is done, stale and to do."""
+    live = space.ledger.live
+    hints, sizes = live["seconds_hint"].to_pylist(), live["size_bytes"].to_pylist()
+    hours = sum(h if h is not None else (s or 0) / BYTES_PER_SECOND for h, s in zip(hints, sizes, strict=True)) / 3600
+    c = space.changes
+    console.print(
+        f"[bold]{escape(space.recipe.name)}[/bold]  {len(live):,} recordings, about {hours:.2f} h, "
+        f"{len(space.plan.shards)} shards  (added {c.added}, changed {c.changed}, removed {c.removed}, "
+        f"refused {len(refused)})"
+    )
+    table = _table("stage", "takes", "after", "done", "stale", "to do", "phase", left=3)
+    for name, progress in space.plan.overview().items():
+        needs = [n for n in space.pipeline.needs[name]]
+        after = "everything" if space.pipeline.stages[name].kind is Kind.SINK else ", ".join(needs)
+        kind = space.pipeline.stages[name].kind
+        takes = space.pipeline.stages[name].table if kind is not Kind.SINK else "run"
+        numbers = [progress.units[s] for s in (State.DONE, State.STALE, State.TODO)]
+        table.add_row(name, takes + (" (all)" if kind is Kind.BARRIER else ""), after,
+                      *(f"{n:,}" if n else "·" for n in numbers), str(space.pipeline.phase[name]))  # fmt: skip
+    console.print(table)
+    console.print("numbers are units of work: a stage on one shard, or on all of them at once")
+
+
+def recipes() -> None:
+    for kind in ("recipe", "profile"):
+        table = _table(kind, "what it makes" if kind == "recipe" else "what it changes", left=2)
+        for name, path in available(kind).items():
+            table.add_row(name, escape(str(read_yaml(path).get("description", ""))))
+        console.print(table)
+
+
+def rejects(space: Workspace, stage: str | None) -> None:
+    found = all_rejects(space.plan, space.store).to_pylist()
+    table = _table("stage", "table", "id", "error", "message", "tries", left=5)
+    for row in found:
+        if stage in {None, row["stage"]}:
+            table.add_row(*(escape(str(row[k])) for k in ("stage", "table", "id", "error_class", "message", "attempt")))
+    console.print(table if table.row_count else "no rejects")
+
+
+def to_retry(count: int, run: str) -> None:
+    if count:
+        console.print(f"{count} units forgotten; run the recipe into {escape(run)} again to retry their rows")
+    else:
+        console.print("no rejects to retry; rows refused before they were read are looked at on every run anyway")
+
+
+def collected(units: list[Unit], size: int, dry_run: bool) -> None:
+    verb = "would go" if dry_run else "deleted"
+    console.print(f"{len(units)} units {verb}, {size / 1e6:,.1f} MB")
