@@ -173,38 +173,36 @@ def _what(result: Published, about: About) -> str:
     return "\n\n".join(line for line in lines if line)
 
 
+#: Stands for the dataset in the code on the card. (A mere "." is refused by `datasets`.)
+PLACE = "path/to/this/folder"
+
+
 def _loading(result: Published) -> str:
-    """Code that works as it stands; the tests run it."""
+    """Code that works once the folder's name is put in; the tests run it."""
     task = next((name for name in result.configs if name != "clips"), None)
-    split = next(iter(result.configs[task or "clips"]))
     wanted = task or "clips"
-    parts = [
-        "## How to load it",
-        'In this folder, or with the name of the repository in place of `"."`:',
-    ]
-    first = (
-        f'from datasets import load_dataset\n\nitems = load_dataset(".", "{wanted}", split="{split}")\nprint(items[0])'
-    )
+    split = next(iter(result.configs[wanted]))
+    where = f'folder = "{PLACE}"  # or the name of the repository on the Hub\n'
+    parts = ["## How to load it"]
     if wanted == "clips" or result.audio == "embed":
-        first = (
-            "import io\n\nimport soundfile\nfrom datasets import Audio, load_dataset\n\n"
-            f'items = load_dataset(".", "{wanted}", split="{split}")\n'
+        snippet = (
+            f"import io\n\nimport soundfile\nfrom datasets import Audio, load_dataset\n\n{where}"
+            f'items = load_dataset(folder, "{wanted}", split="{split}")\n'
             'items = items.cast_column("audio", Audio(decode=False))  # bytes; needs no decoder\n'
             'samples, rate = soundfile.read(io.BytesIO(items[0]["audio"]["bytes"]))'
         )
-    parts.append(block(first, "python"))
-    if task and result.audio == "clips":
-        parts += [
-            "The sound is stored once per clip. To hear an item, look its clip up:",
-            block(
-                "from datasets import Audio, load_dataset\n\n"
-                f'items = load_dataset(".", "{task}", split="{split}")\n'
-                f'clips = load_dataset(".", "clips", split="{split}").cast_column("audio", Audio(decode=False))\n'
-                'row_of = {clip_id: row for row, clip_id in enumerate(clips["clip_id"])}\n'
-                'audio = clips[row_of[items[0]["clip_id"]]]["audio"]["bytes"]',
-                "python",
-            ),
-        ]
+    else:
+        parts.append("The sound is stored once per clip. To hear an item, look its clip up:")
+        snippet = (
+            f"import io\n\nimport soundfile\nfrom datasets import Audio, load_dataset\n\n{where}"
+            f'items = load_dataset(folder, "{task}", split="{split}")\n'
+            f'clips = load_dataset(folder, "clips", split="{split}")\n'
+            'clips = clips.cast_column("audio", Audio(decode=False))  # bytes; needs no decoder\n'
+            'row_of = {clip_id: row for row, clip_id in enumerate(clips["clip_id"])}\n'
+            'clip = clips[row_of[items[0]["clip_id"]]]\n'
+            'samples, rate = soundfile.read(io.BytesIO(clip["audio"]["bytes"]))'
+        )
+    parts.append(block(snippet, "python"))
     parts.append(
         "Without the cast, `datasets` decodes the sound itself; from version 4 on it needs `torchcodec` and the FFmpeg "
         "libraries for that. The files are plain Parquet; the sound is FLAC, 16 kHz, mono, in `audio.bytes`."

@@ -246,8 +246,8 @@ def _collect(
             rows = _leave_out(rows, others, "task not asked for", left_out["samples"])
         numbers = clip_of.to_numpy().astype(np.int64) + seen
         for task in pc.unique(rows.column("task")).to_pylist():
-            if task not in found:
-                found[task] = _Config("samples", scratch / f"task-{_task(task)}")
+            if _task(task) not in found:
+                found[task] = _Config("samples", scratch / f"task-{task}")
             here = pc.equal(rows.column("task"), task).to_numpy()
             found[task].append(rows.filter(pa.array(here)), numbers[here])
         seen += clips.num_rows
