@@ -92,7 +92,7 @@ def read_huggingface(location: str, rows: Rows, config: LayoutConfig) -> None:
                 FileInfo(size, f"{dataset._fingerprint}#{number}"),
                 facts if span == EVERYWHERE else None,
                 spans=() if span == EVERYWHERE else [(span, facts)],
-                metadata=columns.rest(row),
+                metadata={**columns.rest(row), **columns.reworded(row)},
                 split=columns.value(row, "split") or (None if split == _ALL else split),
                 licence=columns.value(row, "licence"),
                 seconds=columns.seconds(row) or guess_seconds(".flac", size),

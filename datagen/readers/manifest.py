@@ -88,7 +88,7 @@ def _add(tree: Tree, rows: Rows, columns: Columns, row: dict, folder: str) -> No
     info = tree.info(uri)
     if info is None:
         raise RowError("MissingFile", f"{uri} does not exist")
-    span, facts, rest = columns.span(row), columns.facts(row), columns.rest(row)
+    span, facts, rest, reworded = columns.span(row), columns.facts(row), columns.rest(row), columns.reworded(row)
     known = uri in rows
     seconds = columns.seconds(row) if not known else None
     rows.add(
@@ -96,7 +96,7 @@ def _add(tree: Tree, rows: Rows, columns: Columns, row: dict, folder: str) -> No
         info,
         facts if span == EVERYWHERE else None,
         spans=() if span == EVERYWHERE else [(span, {**rest, **facts})],
-        metadata=rest if span == EVERYWHERE else None,
+        metadata={**rest, **reworded} if span == EVERYWHERE else reworded,
         split=columns.value(row, "split"),
         licence=columns.value(row, "licence"),
         seconds=seconds if seconds is not None or known else seconds_hint(tree, uri, info),

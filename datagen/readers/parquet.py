@@ -79,7 +79,7 @@ def _read_file(tree: Tree, uri: str, info: FileInfo, rows: Rows, config: LayoutC
                         FileInfo(size, f"{info.fingerprint}#{number}"),
                         facts if span == EVERYWHERE else None,
                         spans=() if span == EVERYWHERE else [(span, facts)],
-                        metadata=columns.rest(row),
+                        metadata={**columns.rest(row), **columns.reworded(row)},
                         split=columns.value(row, "split") or _split_of(uri),
                         licence=columns.value(row, "licence"),
                         seconds=columns.seconds(row) or guess_seconds(".flac", size),

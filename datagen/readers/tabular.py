@@ -136,8 +136,12 @@ class Columns:
         return facts
 
     def rest(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """The corpus's own columns: what no field of ours took, or took in another form (ages, sexes, splits)."""
-        kept = {name: value for name, value in row.items() if name not in self._mapped and value not in (None, "")}
+        """The corpus's own columns, which no field of ours took."""
+        return {name: value for name, value in row.items() if name not in self._mapped and value not in (None, "")}
+
+    def reworded(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """What a field of ours took but could not keep as it stands: splits, ages like "thirties", unknown sexes."""
+        kept = {}
         for field, name in self.of.items():
             value = row.get(name)
             changed = field in {"sex", "age_years", "language"} and normal(field, value) is None

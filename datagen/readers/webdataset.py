@@ -118,7 +118,7 @@ def _add_members(
             except RowError as error:
                 rows.refuse(name, error.error_class, f"{name}: {error.message}")
                 continue
-            facts, rest = columns.facts(about), columns.rest(about)
+            facts, rest = columns.facts(about), {**columns.rest(about), **columns.reworded(about)}
             rows.add(
                 name,
                 FileInfo(member.size, f"{tar.fingerprint}@{member.offset_data}"),
