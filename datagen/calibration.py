@@ -63,7 +63,7 @@ class Settings(StageConfig):
     min_group: int = Field(10, ge=2, description="fewest values for a distribution of its own")
     min_speaker_clips: int = Field(20, ge=2, description="fewest clips to compare a speaker's pitch with his own")
     min_neutral: int = Field(5, ge=1, description="fewest neutral clips for a neutral baseline of a speaker")
-    neutral_baseline: bool = Field(True, description="use clips labelled neutral (gold) as the baseline of arousal")
+    neutral_baseline: bool = Field(False, description="clips labelled neutral (gold) are the baseline of arousal")
     shrink_clips: int = Field(5, ge=0, description="clips that the wider group weighs in a speaker's baseline")
     shrink_agreement: int = Field(20, ge=0, description="clips that the prior weighs in the weights of the cues")
     prior_agreement: float = Field(0.5, ge=0, le=1, description="agreement of the cues expected before any data")
@@ -428,13 +428,18 @@ def _rank(
 
 
 def percentile(values: Floats, edges: Floats) -> Floats:
-    """Rank in 0..1 by interpolation between quantiles; a value that occurs often gets the middle of its ranks."""
+    """Rank in 0..1: interpolated between quantiles; a value that occurs often gets the middle of its ranks."""
     steps = np.linspace(0, 1, len(edges))
     unique, first, counts = np.unique(edges, return_index=True, return_counts=True)
-    if len(unique) == 1:  # no variation at all: everything is in the middle, or beyond
-        return np.where(values < unique[0], 0.0, np.where(values > unique[0], 1.0, 0.5))
-    middle = (steps[first] + steps[first + counts - 1]) / 2
-    return np.asarray(np.interp(values, unique, middle))
+    lowest, highest = steps[first], steps[first + counts - 1]
+    values = np.round(values, 6)  # as the edges are: equal must be found equal
+    right = np.searchsorted(unique, values)
+    left = np.clip(right - 1, 0, len(unique) - 1)
+    right = np.minimum(right, len(unique) - 1)
+    gap = np.maximum(unique[right] - unique[left], 1e-12)
+    between = highest[left] + (lowest[right] - highest[left]) * (values - unique[left]) / gap
+    ranks = np.where(values == unique[right], (lowest[right] + highest[right]) / 2, between)
+    return np.asarray(np.where(values < unique[0], 0.0, np.where(values > unique[-1], 1.0, ranks)))
 
 
 # --- Drift --------------------------------------------------------------------------------------------------

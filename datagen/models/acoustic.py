@@ -7,7 +7,8 @@ of the speaker; fused by weights from how well the cues agree on this data, with
 
 - the place is read off a normal distribution with robust, shrunk location and scale, not counted: a count needs many
   clips and saturates;
-- the baseline is all clips of the speaker, unless enough are labelled neutral;
+- the baseline is all clips of the speaker; clips labelled neutral only on demand (it gains nothing measurable, and
+  arousal would no longer be evidence independent of the label);
 - agreement is measured against F0 alone, not against the mean of the other cues. F0 is the one cue that neither gain,
   nor distance, nor equalising can change. In a corpus brought to one level the intensity runs *against* arousal (loud
   voices are turned down), and where two cues fail together the mean of the others cannot tell.

@@ -52,7 +52,7 @@ class Prosody(Stage):
     def setup(self) -> None:
         from datagen.models.f0 import F0Tracker
 
-        self._tracker = F0Tracker()
+        self._tracker: prosody.Tracker = F0Tracker()
 
     def process(self, batch: pa.Table) -> Output:
         from datagen.audio import decode_flac
