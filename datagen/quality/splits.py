@@ -65,11 +65,12 @@ def find_groups(clips: pa.Table, size: Floats, *, texts: bool) -> Groups:
         size: of each row, what groups are measured in.
     """
     ids, recordings, speakers = (clips[name].to_pylist() for name in ("clip_id", "recording_id", "speaker"))
-    copies = [kept if kept is not None else clip for clip, kept in zip(ids, clips["dup_of"].to_pylist(), strict=True)]
-    links = [speakers, recordings, copies]
+    # Every clip counts twice: under its own id and under that of its copy, tied together by its place.
+    none, places = [None] * len(ids), [str(row) for row in range(len(ids))]
+    links = [speakers + none, recordings + none, ids + clips["dup_of"].to_pylist(), places * 2]
     if texts:
-        links.append(clips["text_cluster"].to_pylist())
-    root = joined_by(links) if ids else np.zeros(0, np.int64)
+        links.append(clips["text_cluster"].to_pylist() + none)
+    root = joined_by(links)[: len(ids)]
     _, label = np.unique(root, return_inverse=True)
     count = int(label.max()) + 1 if len(label) else 0
     order = np.argsort(label, kind="stable")
