@@ -1,0 +1,220 @@
+"""What a free text claims about a voice, read with word lists and a few rules of English word order.
+
+``split_quotes`` takes quotations out (their words are the speaker's, not the writer's); ``extract`` reads the rest;
+``judge`` holds one claim against the record. A claim that the record neither supports nor contradicts is
+*unsupported*: nobody measured it, so nobody may say it (law 2).
+
+Precision matters as much as recall: a level word counts only beside a noun it can describe, "how loud" is a
+question and no claim, and pronouns count only where the clip's own words hold none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from datagen.llm.facts import GROUP, Record
+from datagen.quality.lexicon import Lexicon, Token
+
+_QUOTE = re.compile(r'"([^"]*)"|“([^”“]*)”')
+#: Stands for a quotation in masked text; no word, and a sentence may end with it.
+QUOTE_MARK = "\N{LOW LINE}"
+_SENTENCE_END = frozenset(".!?;")
+_LOOK_RIGHT = 12  # tokens after a noun in which its level may follow
+#: Words that part a noun from a level word before it: "the volume is high with ...".
+_APART = frozenset({"with", "for", "at", "by", "to", "from", "then", "when", "as", "than", "is", "are", "the", "a"})
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Any of ``alternatives`` (field -> allowed values) would make it true; ``years`` bound an age instead."""
+
+    alternatives: Mapping[str, frozenset[str]]
+    text: str
+    start: int
+    negated: bool = False
+    years: tuple[float, float] | None = None
+    kind: str = "direct"
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return tuple(self.alternatives)
+
+
+def split_quotes(text: str) -> tuple[str, list[str], bool]:
+    """-> (text with every quotation replaced by a mark, the quotations, whether all quotation marks pair up)."""
+    quotes = [match[1] if match[1] is not None else match[2] for match in _QUOTE.finditer(text)]
+    masked = _QUOTE.sub(QUOTE_MARK, text)
+    return masked, quotes, not any(mark in masked for mark in '"“”')
+
+
+def extract(masked: str, lexicon: Lexicon, *, pronouns: bool = True, cues: bool = False) -> list[Claim]:
+    """Claims in a text without quotations, in order of appearance.
+
+    ``pronouns``: read "she" and "his" as claims about the speaker's sex. ``cues``: read what a reply presupposes
+    ("sorry to hear") as a claim about the emotion.
+    """
+    return list(_extract(masked, lexicon, pronouns, cues))
+
+
+@lru_cache(maxsize=8_192)  # several checks ask for the same text, and texts without their quotations recur
+def _extract(masked: str, lexicon: Lexicon, pronouns: bool, cues: bool) -> tuple[Claim, ...]:
+    claims: list[Claim] = []
+    for sentence in _sentences(list(lexicon.tokens(masked))):
+        claims += _levels(sentence)
+        for index, token in enumerate(sentence):
+            item = token.item
+            if item is None or item.kind not in ("direct", "emotion", "sex", "pronoun", "age", "event", "relation", "cue"):
+                continue
+            if (item.kind == "pronoun" and not pronouns) or (item.kind == "cue" and not cues):
+                continue
+            if item.kind == "direct" and _asked(sentence, index):
+                continue
+            claims.append(Claim(item.means, token.text, token.start, _negated(sentence, index), item.years, item.kind))
+    return tuple(sorted(claims, key=lambda claim: (claim.start, claim.text)))
+
+
+def judge(claim: Claim, record: Record) -> str | None:
+    """None when the record bears the claim out, else ``"unsupported"`` or ``"contradicted"``."""
+    if claim.years is not None:
+        age = record.get("age_years")
+        if age is None:
+            return "unsupported"
+        inside = claim.years[0] <= age < claim.years[1]
+        return None if inside is not claim.negated else "contradicted"
+    known = {name: _values(record, name) for name in claim.fields}
+    known = {name: values for name, values in known.items() if values}
+    if not known:
+        return "unsupported"
+    true = any(values & claim.alternatives[name] for name, values in known.items())
+    if "events" in known and not true:
+        return "unsupported"  # what was not heard may still be there; nobody measured its absence
+    return None if true is not claim.negated else "contradicted"
+
+
+def topics(masked: str, lexicon: Lexicon) -> frozenset[str]:
+    """Groups of facts that the nouns and adjectives of a text speak of ("pitch", "rate", ...)."""
+    return frozenset(
+        GROUP[name]
+        for token in lexicon.tokens(masked)
+        if token.item is not None and token.item.kind in ("noun", "direct")
+        for name in token.item.means
+    )
+
+
+def _values(record: Record, name: str) -> frozenset[str]:
+    if name == "events":
+        return frozenset(span.text for span in record.events)
+    value = record.get(name)
+    return frozenset() if value is None else frozenset([value])
+
+
+def _sentences(tokens: Sequence[Token]) -> Iterable[list[Token]]:
+    sentence: list[Token] = []
+    for token in tokens:
+        if token.text in _SENTENCE_END:
+            yield sentence
+            sentence = []
+        else:
+            sentence.append(token)
+    yield sentence
+
+
+def _kind(token: Token) -> str:
+    return token.item.kind if token.item else "word"
+
+
+def _asked(sentence: Sequence[Token], index: int) -> bool:
+    return any(_kind(token) == "ask" for token in sentence[max(0, index - 2) : index])
+
+
+def _negated(sentence: Sequence[Token], index: int) -> bool:
+    """A negation up to four words before, in the same phrase."""
+    for token in reversed(sentence[max(0, index - 4) : index]):
+        if token.item is not None and token.item.negates:
+            return True
+        if _kind(token) in ("joiner", "break", "noun") or token.text == ",":
+            return False
+    return False
+
+
+def _levels(sentence: Sequence[Token]) -> Iterable[Claim]:
+    """Claims made of a noun and a level word: "a high pitch", "the pace is rather slow", "pitch and energy are low"."""
+    groups = _noun_groups(sentence)
+    level_of = {group[0]: left for group in groups if (left := _left(sentence, group[0])) is not None}
+    for number, group in enumerate(groups):
+        if group[0] not in level_of:
+            stop = groups[number + 1][0] if number + 1 < len(groups) else len(sentence)
+            right = _right(sentence, group, stop, frozenset(level_of.values()))
+            if right is not None:
+                level_of[group[0]] = right
+    for group in groups:
+        if group[0] in level_of:
+            yield from _pair(sentence, group, level_of[group[0]])
+
+
+def _noun_groups(sentence: Sequence[Token]) -> list[list[int]]:
+    """Nouns joined by a comma or "and" share a level word."""
+    groups: list[list[int]] = []
+    for index, token in enumerate(sentence):
+        if _kind(token) != "noun":
+            continue
+        if groups and _joined(sentence, groups[-1][-1], index):
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return groups
+
+
+def _joined(sentence: Sequence[Token], left: int, right: int) -> bool:
+    between = [token for token in sentence[left + 1 : right] if token.text not in ("the", "its")]
+    joiners = sum(_kind(token) == "joiner" for token in between)
+    commas = sum(token.text == "," for token in between)
+    if not between or joiners + commas != len(between):
+        return False
+    return joiners > 0 or right - left == 2
+
+
+def _left(sentence: Sequence[Token], noun: int) -> int | None:
+    """The level word directly before a noun, or with one plain word between ("a high median pitch")."""
+    for index in (noun - 1, noun - 2):
+        if index < 0:
+            return None
+        token = sentence[index]
+        if _accepts(sentence[noun], token):
+            return index
+        if token.item is not None or not token.text.isalpha() or token.text in _APART:
+            return None
+    return None
+
+
+def _right(sentence: Sequence[Token], group: Sequence[int], stop: int, taken: frozenset[int]) -> int | None:
+    """The first level word after a noun ("the pitch, at 212 Hz, is high"), up to the next noun or a "but"."""
+    for index in range(group[-1] + 1, min(stop, group[-1] + 1 + _LOOK_RIGHT)):
+        if _kind(sentence[index]) == "break":
+            return None
+        if index not in taken and _accepts(sentence[group[0]], sentence[index]):
+            return index
+    return None
+
+
+def _accepts(noun: Token, level: Token) -> bool:
+    if noun.item is None or level.item is None or level.item.kind not in ("level", "direct"):
+        return False
+    return any(name in level.item.means for name in noun.item.means)
+
+
+def _pair(sentence: Sequence[Token], group: Sequence[int], level: int) -> Iterable[Claim]:
+    item = sentence[level].item
+    if item is None or _asked(sentence, level):
+        return
+    for index in group:
+        noun = sentence[index].item
+        if noun is None:
+            continue
+        means = {name: item.means[name] for name in noun.means if name in item.means}
+        if means and not (item.kind == "direct" and means == dict(item.means)):  # "a fast pace": already claimed
+            text = f"{sentence[index].text}: {sentence[level].text}"
+            yield Claim(means, text, sentence[index].start, _negated(sentence, level), kind="level")

@@ -1,0 +1,71 @@
+"""Is a text whole, in the expected language, and free of a model's habits? Pure functions; each yields messages.
+
+All of them look at *masked* text: quotations are the speaker's words and may repeat, break off or be in any language.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from datagen.quality.claims import QUOTE_MARK
+from datagen.quality.lexicon import Lexicon
+
+MIN_FUNCTION_WORDS = 1 / 7  # share; English prose has about a half, other languages hardly any
+_MIN_WORDS = 8  # shorter texts say too little about their language
+_NGRAM, _MAX_SAME = 4, 2
+_WORD = re.compile(r"[^\W\d_][\w'-]*")
+_SENTENCE = re.compile(r"[^.!?;]+")
+
+
+def words(masked: str) -> list[str]:
+    return [match.lower() for match in _WORD.findall(masked)]
+
+
+def sentences(masked: str) -> list[str]:
+    return _SENTENCE.findall(masked)
+
+
+def boilerplate(masked: str, lexicon: Lexicon) -> Iterable[str]:
+    if lexicon.refusals and (match := lexicon.refusals.search(masked)):
+        yield f"the text holds the stock phrase '{match[0]}'"
+
+
+def truncation(masked: str, quotes_pair: bool) -> Iterable[str]:
+    """A text that does not end like a sentence was cut off."""
+    if not quotes_pair:
+        yield "a quotation mark has no partner"
+    text = masked.rstrip()
+    if not text.endswith((".", "!", "?", QUOTE_MARK)) or text.endswith(("..", "…")):
+        yield f"the text breaks off: '{text[-30:]}'"
+
+
+def repetition(masked: str) -> Iterable[str]:
+    """The same sentence twice, or the same four words more than twice."""
+    counted = Counter(" ".join(words(sentence)) for sentence in sentences(masked))
+    for sentence, count in counted.items():
+        if count > 1 and len(sentence.split()) > 2:
+            yield f"the sentence '{sentence[:60]}' stands there {count} times"
+    tokens = words(masked)
+    grams = Counter(tuple(tokens[index : index + _NGRAM]) for index in range(len(tokens) - _NGRAM + 1))
+    for gram, count in grams.items():
+        if count > _MAX_SAME:
+            yield f"the words '{' '.join(gram)}' stand there {count} times"
+
+
+def language(masked: str, lexicon: Lexicon) -> Iterable[str]:
+    tokens = words(masked)
+    if len(tokens) >= _MIN_WORDS:
+        share = sum(token in lexicon.function_words for token in tokens) / len(tokens)
+        if share < MIN_FUNCTION_WORDS:
+            yield f"the text does not read like language '{lexicon.language}'"
+
+
+def same_question(question: str) -> tuple[str, ...]:
+    """Key under which two questions are the same: their words, whatever the order, case and punctuation.
+
+    >>> same_question("Which one: high or low?") == same_question("which one: Low or High")
+    True
+    """
+    return tuple(sorted(re.findall(r"\w+", question.lower())))
