@@ -62,14 +62,14 @@ def wait_for(condition, timeout_s: float = 120.0) -> None:
 
 
 def family(pid: int) -> set[int]:
-    """Every living process that descends from ``pid``, or did when it was started."""
+    """Every living process of the session that ``start_new_session`` gave ``pid``."""
     found = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rsplit(")", 1)[1].split()
         except OSError:
             continue
-        if int(fields[3]) == pid and fields[0] != "Z":  # the session that start_new_session gave it
+        if int(fields[3]) == pid and fields[0] != "Z":
             found.add(int(stat.parent.name))
     return found
 
@@ -85,7 +85,6 @@ def test_a_killed_driver_changes_nothing(source, undisturbed, tmp_path, moment):
     process.communicate()
     before = commits(run)
     assert process.returncode == -signal.SIGKILL and 0 < before < UNITS, "the kill did not fall into the run"
-    wait_for(lambda: not family(process.pid), 90)
     again = sum(finish(run, source, executor).values())
     assert 0 < again < UNITS and again <= UNITS - before
     assert toy.rows_of(str(run)) == undisturbed
@@ -95,11 +94,9 @@ def test_a_killed_worker_changes_nothing(source, undisturbed, tmp_path):
     run = tmp_path / "run"
     process = start(run, source)
     wait_for(lambda: commits(run) >= 6 or process.poll() is not None)
-    workers = [p for p in family(process.pid) if b"ray::" in Path(f"/proc/{p}/cmdline").read_bytes()]
-    victims = [p for p in workers if b"IDLE" not in Path(f"/proc/{p}/cmdline").read_bytes()]
+    victims = [p for p in family(process.pid) if b"ray::_Host" in Path(f"/proc/{p}/cmdline").read_bytes()]
     assert victims, "no worker was found to kill"
-    for victim in victims[:1]:
-        os.kill(victim, signal.SIGKILL)
+    os.kill(victims[0], signal.SIGKILL)
     assert 0 < commits(run) < UNITS
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
@@ -138,7 +135,12 @@ def test_a_row_that_hangs_is_rejected_alone(source, undisturbed, tmp_path):
 
 
 def all_clips(source):
-    return [{"number": float(n)} for p in sorted(source.glob("*.txt")) if "broken" not in p.read_text() for n in p.read_text().split()]
+    return [
+        {"number": float(n)}
+        for p in sorted(source.glob("*.txt"))
+        if "broken" not in p.read_text()
+        for n in p.read_text().split()
+    ]
 
 
 def assert_only_missing(found, undisturbed, number):

@@ -90,7 +90,9 @@ class Cut(Stage):
                 drops.append(Drop(row, "no speech"))
             (speaker,) = [a["value"] for a in r["annotations"] if a["field"] == "speaker"]
             for i, n in enumerate(numbers):
-                made.append([f"{r['recording_id']}-{i:03d}", r["recording_id"], float(n), 1.0, speaker, n.encode() * 100])
+                made.append(
+                    [f"{r['recording_id']}-{i:03d}", r["recording_id"], float(n), 1.0, speaker, n.encode() * 100]
+                )
         return Output(drops=drops, created={"clips": _rows(made, self.creates["clips"])})
 
 
@@ -167,7 +169,9 @@ class Pick(Stage):
     def process(self, batch):
         before = set(self.previous["clip_id"].to_pylist()) if self.previous is not None else set()
         first, drops = {}, []
-        for row, (name, square) in enumerate(zip(batch["clip_id"].to_pylist(), batch["square"].to_pylist(), strict=True)):
+        for row, (name, square) in enumerate(
+            zip(batch["clip_id"].to_pylist(), batch["square"].to_pylist(), strict=True)
+        ):
             if first.setdefault(square, name) != name:
                 drops.append(Drop(row, "same square"))
         return Output(pa.table({"kept_before": [n in before for n in batch["clip_id"].to_pylist()]}), drops=drops)

@@ -1,0 +1,74 @@
+"""A run directory on an object store: an S3 stand-in on loopback."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from datagen.errors import UsageError
+from datagen.files import Files
+from datagen.lock import RunLock
+from datagen.run import Options, execute
+from tests.engine import toy
+
+QUIET = Options(progress="none")
+
+
+@pytest.fixture(scope="module")
+def bucket():
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    patch = pytest.MonkeyPatch()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+    }.items():  # fmt: skip
+        patch.setenv(name, value)
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    s3fs.S3FileSystem().mkdir("runs")
+    yield "s3://runs"
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+    patch.undo()
+
+
+def test_a_run_on_s3_equals_a_local_one_and_resumes(bucket, tmp_path):
+    source = toy.write_input(tmp_path / "in", 20, broken=(5,))
+    execute(toy.recipe(source), str(tmp_path / "run"), QUIET, print)
+    url = f"{bucket}/equal"
+    _, first = execute(toy.recipe(source), url, Options(progress="none", until="pick"), print)
+    assert first.committed["pick"] == 1
+    _, second = execute(toy.recipe(source), url, QUIET, print)
+    assert {name for name, count in second.committed.items() if count} == {"write", "verify"}
+    assert toy.rows_of(url) == toy.rows_of(str(tmp_path / "run"))
+    _, third = execute(toy.recipe(source), url, QUIET, print)
+    assert sum(third.committed.values()) == 0
+
+
+def test_a_record_appears_whole_or_not_at_all(bucket):
+    files = Files(f"{bucket}/atomic")
+    with pytest.raises(RuntimeError), files.writing("x.json") as sink:
+        sink.write(b"{")
+        raise RuntimeError("killed")
+    assert not files.exists("x.json")
+    assert files.names("") == []
+
+
+def test_a_living_lease_refuses_and_a_dead_one_is_taken_over_aloud(bucket):
+    files = Files(f"{bucket}/lease")
+    said: list[str] = []
+    with RunLock(files), pytest.raises(UsageError, match="is in use by process"), RunLock(files, said.append):
+        pass
+    assert not files.exists("lock")
+    dead = {"id": "x", "host": "gone", "pid": 7, "since": 0, "beat": time.time() - 3600}
+    files.write("lock", json.dumps(dead).encode())
+    with RunLock(files, said.append):
+        pass
+    assert "process 7 on gone has been silent for" in said[0]
