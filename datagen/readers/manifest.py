@@ -58,20 +58,21 @@ def read_manifest(tree: Tree, uri: str, rows: Rows, config: LayoutConfig) -> Non
     Raises:
         UsageError: no column names the audio, or the table cannot be read.
     """
-    columns: Columns | None = None
+    table = list(read_table(tree, uri))
+    # lines of JSON need not share their keys: a column is there when any row has it
+    names = list(dict.fromkeys(name for _, row in table if isinstance(row, dict) for name in row))
+    columns = Columns(config, names, uri)
+    if names and "audio" not in columns.of:
+        raise UsageError(
+            f"{uri}: no column names the audio files; say which with stages.ingest.columns: {{audio: ...}}; "
+            f"there are: {', '.join(names)}"
+        )
     folder = posixpath.dirname(uri)
-    for number, row in read_table(tree, uri):
+    for number, row in table:
         name = f"{uri}:{number}"
         if isinstance(row, RowError):
             rows.refuse(name, row.error_class, f"{uri}: {row.message}")
             continue
-        if columns is None or not columns.of.keys() >= {"audio"}:
-            columns = Columns(config, list(row), uri)
-            if "audio" not in columns.of:
-                raise UsageError(
-                    f"{uri}: no column names the audio files; say which with stages.ingest.columns: {{audio: ...}}; "
-                    f"there are: {', '.join(row)}"
-                )
         try:
             _add(tree, rows, columns, row, folder)
         except RowError as error:

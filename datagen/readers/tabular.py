@@ -73,7 +73,7 @@ def table_columns(tree: Tree, uri: str) -> list[str]:
     try:
         if uri.endswith(".parquet"):
             with tree.open(uri) as file:
-                return list(pq.read_schema(file).names)
+                return [field.name for field in pq.read_schema(file) if not embeds_audio(field.type)]
         head = tree.read(uri, size=1 << 16).decode("utf-8-sig", errors="replace")
         if uri.endswith((".csv", ".tsv")):
             line = head.splitlines()[0] if head else ""
