@@ -452,17 +452,26 @@ def _refused(run: RunReader, result: Published) -> str:
 
 
 def _condensation(run: RunReader) -> str:
-    """What the artifact of ``condense`` says, flattened: numbers it found before and after."""
-    flat = list(_flat(run.artifacts.get("condense") or {}))
-    if not flat:
-        return ""
-    rows = [(code(name, 80), markdown(value, 80)) for name, value in flat]
-    return "## Condensation\n\nCounts and measures before and after duplicates and excess were removed:\n\n" + _table(
-        ("measure", "value"), rows, "lr"
-    )
+    """What the artifact of ``condense`` says: figures before and after side by side, then its other numbers."""
+    found = run.artifacts.get("condense") or {}
+    pair = [dict(_flat(found.get(key) or {})) for key in ("before", "after")]
+    rest = [item for key, value in found.items() if key not in {"before", "after"} for item in _flat(value, key)]
+    parts = ["## Condensation"]
+    if any(pair):
+        names = dict.fromkeys([*pair[0], *pair[1]])
+        rows = [(code(name, 80), *(markdown(half.get(name, "-"), 80) for half in pair)) for name in names]
+        parts += [
+            "Before and after copies and excess were removed:",
+            _table(("measure", "before", "after"), rows, "lrr"),
+        ]
+    if rest:
+        rows = [(code(name, 80), markdown(value, 80)) for name, value in rest]
+        parts.append(_table(("measure", "value"), rows, "lr"))
+    return "\n\n".join(parts) if len(parts) > 1 else ""
 
 
 def _flat(value: Any, name: str = "") -> Iterable[tuple[str, Any]]:
+    """Numbers and words with dotted names; lists (examples, settings) are not for a card."""
     if isinstance(value, Mapping):
         for key in value:
             yield from _flat(value[key], f"{name}.{key}" if name else str(key))

@@ -27,6 +27,9 @@ PERMISSIONS = ("redistribute_audio", "redistribute_labels", "derivatives", "comm
 #: The published columns.
 COLUMNS = (*(f"{name}_ok" for name in PERMISSIONS), "share_alike")
 
+#: Names of rows. They say nothing about a clip, whoever wrote them next to what he did say.
+NAMES = frozenset({"recording_id", "clip_id", "sample_id", "sample_hash"})
+
 Mask = NDArray[np.bool_]
 
 
@@ -153,6 +156,7 @@ def touched(table: pa.Table, written: Iterable[str], lineage: Mapping[str, Seque
     if not wanted:
         mask[:] = True
         return mask
+    wanted -= NAMES
     for name in table.column_names:
         if name != "used_columns" and origins(name, lineage) & wanted:
             mask |= pc.is_valid(table.column(name)).to_numpy()

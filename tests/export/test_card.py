@@ -192,9 +192,17 @@ def test_the_recipe_shows_no_secret_and_no_folder_of_a_machine(tmp_path):
 
 
 def test_condensation_is_reported_when_there_was_one(tmp_path):
-    artifacts = {"condense": {"before": {"clips": 40, "entropy": 0.51}, "after": {"clips": 24, "entropy": 0.93}}}
+    artifacts = {
+        "condense": {
+            "before": {"clips": 40, "entropy": 0.51, "strata": {"sad": 30}},
+            "after": {"clips": 24, "entropy": 0.93, "strata": {}},
+            "dropped": {"content": 16},
+            "examples": [{"clip_id": "a"}],
+        }
+    }
     text = export(memory_run(clips=2, shards=1, artifacts=artifacts), tmp_path / "out")
-    assert "| `before.clips` | 40 |" in text and "| `after.entropy` | 0.93 |" in text
+    for line in ("`clips` | 40 | 24", "`entropy` | 0.51 | 0.93", "`strata.sad` | 30 | -", "`dropped.content` | 16"):
+        assert f"| {line} |" in text
 
 
 # --- Snippets -----------------------------------------------------------------------------------------------
@@ -233,7 +241,7 @@ def hostile(tmp_path_factory) -> str:
         provenance=makers,
         recipe={text: text for text in HOSTILE},
         counts=[{"name": text, "rows_in": 1, "ok": 1, "rejected": 0, "dropped": 0} for text in HOSTILE],
-        artifacts={"condense": {text: text for text in HOSTILE}},
+        artifacts={"condense": {"before": {text: text for text in HOSTILE}} | {text: text for text in HOSTILE}},
     )
     out = tmp_path_factory.mktemp("hostile") / "out"
     return export(

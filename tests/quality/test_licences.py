@@ -174,6 +174,11 @@ def test_a_maker_that_does_not_say_what_it_wrote_binds_every_row():
     assert of(rows(licence=["CC0-1.0"], answer=[None]), maker("CC-BY-NC-4.0"))["commercial_ok"] == [False]
 
 
+def test_the_writer_of_a_sample_has_no_say_over_the_clip_it_names():
+    clips = rows(licence=["CC0-1.0"], clip_id=["c"], emotion=["sad"])
+    assert of(clips, maker(None, "sample_id", "clip_id", "answer"))["commercial_ok"] == [True]
+
+
 def test_columns_carried_over_from_the_corpus_add_no_limit():
     table = rows(licence=["CC0-1.0", None], emotion=["sad", "sad"])
     assert of(table, maker("corpus", "emotion"))["commercial_ok"] == [True, False]
