@@ -1,0 +1,73 @@
+"""Every shipped recipe can be planned, with and without the offline profile, and says whose data it resembles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from datagen.config import available, load
+from datagen.pipeline import Pipeline
+from datagen.tables import MODES, TASKS
+
+RECIPES = sorted(available())
+EMBEDDED = {"transcribe": "auto", "emotion": "reference", "affect": "acoustic", "embed": "minilm"}
+
+
+def head(path: Path) -> str:
+    """The comment a recipe begins with."""
+    lines = path.read_text("utf-8").split("\n")
+    return "\n".join(lines[: next(number for number, line in enumerate(lines) if not line.startswith("#"))])
+
+
+def test_the_published_systems_have_their_recipes() -> None:
+    assert {"cpqa", "pallm", "emotion_reasoning", "paras2s", "full"} <= set(RECIPES)
+
+
+@pytest.mark.parametrize("profile", [None, "offline"])
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipe_can_be_planned(name: str, profile: str | None) -> None:
+    recipe = load(name, profile=profile)
+    pipeline = Pipeline(recipe.stages())  # refuses columns that nobody writes
+    assert recipe.name == name
+    assert recipe.description
+    assert pipeline.order[0] == "ingest"
+    assert pipeline.order[-1] == "export"
+    assert {"dup_of", "split", "emotion", "arousal_level"} <= set(pipeline.columns("clips"))
+    assert {"route", "checks_run"} <= set(pipeline.columns("samples"))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_offline_means_embedded_backends_only(name: str) -> None:
+    configs = load(name, profile="offline").configs
+    assert {stage: configs[stage].backend for stage in EMBEDDED} == EMBEDDED
+    assert configs["write"].writer == "template"
+
+
+def test_the_profile_adds_no_stage() -> None:
+    profile = yaml.safe_load(available("profile")["offline"].read_text("utf-8"))
+    for name in RECIPES:
+        assert set(profile["stages"]) <= set(load(name).configs)
+
+
+@pytest.mark.parametrize("name", sorted(set(RECIPES) - {"full"}))
+def test_recipe_says_what_it_follows_and_what_is_unknown(name: str) -> None:
+    comment = head(available()[name])
+    assert "arXiv" in comment
+    assert "Emits" in comment
+    assert "No claim is made to" in comment.replace("\n# ", " ")
+
+
+def test_full_writes_everything_and_holds_out_every_benchmark() -> None:
+    full = load("full").configs
+    assert set(full["write"].tasks) == set(TASKS)
+    assert set(full["write"].modes) == set(MODES)
+    for name in RECIPES:
+        assert set(load(name).configs["split"].holdout) <= set(full["split"].holdout)
+
+
+def test_quickstart_recipe_covers_both_modes_and_four_tasks() -> None:
+    write = load("cpqa", profile="offline").configs["write"]
+    assert set(write.tasks) == set(TASKS) - {"caption"}
+    assert set(write.modes) == set(MODES)
