@@ -92,11 +92,11 @@ def measure(files: list[Path]) -> pa.Table:
 def load(manifest: Path, workers: int) -> pa.Table:
     rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines() if line.strip()]
     rows = [row for row in rows if row.get("emotion")]
-    counts: dict[str, set[bool]] = {}
+    counts: dict[str, list[int]] = {}
     for row in rows:
         if row["emotion"] in HIGH | LOW:
-            counts.setdefault(row["corpus"], set()).add(row["emotion"] in HIGH)
-    rows = [row for row in rows if len(counts.get(row["corpus"], ())) == 2]  # both kinds are there
+            counts.setdefault(row["corpus"], [0, 0])[row["emotion"] in HIGH] += 1
+    rows = [row for row in rows if min(counts.get(row["corpus"], [0])) >= 10]  # fewer of a kind say nothing
     files = [manifest.parent / row["file"] for row in rows]
     parts = [files[i : i + 64] for i in range(0, len(files), 64)]
     if workers > 1:
@@ -136,8 +136,6 @@ def scored(table: pa.Table, corpus: str, values: np.ndarray) -> tuple[float, int
     names, emotions = np.array(table["corpus"].to_pylist()), np.array(table["raw_emotion"].to_pylist())
     mine = (names == corpus) & np.isin(emotions, list(HIGH | LOW))
     known = mine & ~np.isnan(values)
-    if len(set(emotions[known].tolist()) & HIGH) * len(set(emotions[known].tolist()) & LOW) == 0:
-        return float("nan"), int(known.sum()), int(mine.sum() - known.sum())
     return auc(values[known], np.isin(emotions[known], list(HIGH))), int(known.sum()), int(mine.sum() - known.sum())
 
 
