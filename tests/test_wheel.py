@@ -82,7 +82,7 @@ def test_recipes_are_found_from_any_folder(interpreter: Path, tmp_path: Path) ->
 
 
 def test_a_folder_of_wavs_becomes_a_dataset(interpreter: Path, tmp_path: Path) -> None:
-    corpus(tmp_path / "wavs", speakers=4, emotions=("sad", "angry"), sentences=2, suffix="wav")
+    corpus(tmp_path / "wavs", speakers=4, emotions=("sad", "angry"), sentences=1, suffix="wav")
     run(
         interpreter.parent / "datagen", "run", "cpqa", "--profile", "offline", "--input", "wavs", "--output", "made",
         "--set", "executor.kind=local", cwd=tmp_path,
