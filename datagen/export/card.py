@@ -313,7 +313,9 @@ def _made(run: RunReader, result: Published) -> str:
         )
         for maker in run.provenance
     ]
-    recipe = yaml.safe_dump(_shown(_plain_values(run.recipe)), sort_keys=False, allow_unicode=True, width=100)
+    recipe = yaml.safe_dump(
+        _shown(_semantic(_plain_values(run.recipe))), sort_keys=False, allow_unicode=True, width=100
+    )
     return "\n\n".join(
         [
             "## How it was made",
@@ -321,7 +323,7 @@ def _made(run: RunReader, result: Published) -> str:
             _table(("stage", "rows in", "ok", "rejected", "dropped"), stages, "lrrrr"),
             "Who made which columns:",
             _table(("stage", "maker", "revision", "licence", "columns", "note", "config"), makers, "lllllll"),
-            "<details><summary>The recipe as it was run (local paths shortened)</summary>",
+            "<details><summary>The recipe as it was run (without resources and local paths)</summary>",
             block(recipe, "yaml"),
             "</details>",
             _writers(result),
@@ -345,6 +347,13 @@ def _writers(result: Published) -> str:
 def _plain_values(value: Any) -> Any:
     """JSON-able values only: a recipe may hold tuples, enums and paths."""
     return json.loads(json.dumps(value, default=str, ensure_ascii=False))
+
+
+def _semantic(value: Any) -> Any:
+    """A recipe without what changes no result: where and on how much it ran."""
+    if isinstance(value, dict):
+        return {key: _semantic(item) for key, item in value.items() if key not in {"executor", "resources"}}
+    return value
 
 
 def _shown(value: Any, name: str = "") -> Any:

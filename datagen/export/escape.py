@@ -12,7 +12,7 @@ import unicodedata
 from typing import Any
 
 #: What opens emphasis, code, links, cells, maths or mentions, and what makes an address into a link.
-_MARKDOWN = re.compile(r"[\\`*_{}\[\]|~$@]|:(?=//)|(?<=www)\.", re.IGNORECASE)
+_MARKDOWN = re.compile(r"[\\`*{}\[\]|~$@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
 #: Line breaks of all kinds, and the marks that make text run backwards.
 _BREAKS = re.compile(r"[\s\x1c-\x1f\x85\u2028\u2029]+")
 

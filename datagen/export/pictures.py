@@ -132,7 +132,7 @@ def _legend_above(axes: Axes) -> None:
 
 
 def _short(value: float) -> str:
-    if value >= 100:
+    if value >= 100 or value == int(value):
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.3g}"
 
@@ -143,13 +143,13 @@ def _time_unit(hours: float) -> tuple[float, str]:
 
 
 def _emotions(axes: Axes, clips: pa.Table) -> bool:
-    labelled = clips.set_column(
-        clips.column_names.index("emotion"), "emotion", pc.fill_null(clips.column("emotion"), "no label")
-    )
-    spent = distributions.hours(labelled, ("emotion", "split")).to_pylist()
-    names = [name for name in (*EMOTIONS, "no label") if any(row["emotion"] == name for row in spent)]
+    spent = distributions.hours(clips, ("emotion", "split")).to_pylist()
+    names = [name for name in EMOTIONS if any(row["emotion"] == name for row in spent)]
+    if not names:
+        return False
     splits = sorted({row["split"] for row in spent}, key=lambda split: ((*SPLITS, split).index(split), split))
-    factor, unit = _time_unit(sum(row["hours"] for row in spent))
+    bare = sum(row["hours"] for row in spent if row["emotion"] not in names)
+    factor, unit = _time_unit(sum(row["hours"] for row in spent) - bare)
     table = {(row["emotion"], row["split"]): row["hours"] * factor for row in spent}
     colours = (_BLUE, _ORANGE, _GREEN, _PURPLE, _GREY)
     parts = [
@@ -157,6 +157,9 @@ def _emotions(axes: Axes, clips: pa.Table) -> bool:
         for number, split in enumerate(splits)
     ]
     _bars(axes, names, parts, unit)
+    if bare:  # a bar of their own would often dwarf all others
+        note = f"without a label: {_short(bare * factor)} {unit}"
+        axes.text(0.99, 0.02, note, transform=axes.transAxes, ha="right", va="bottom", fontsize=8, color=_MUTED)
     return True
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from datagen.export.escape import plain
 from datagen.tables import MODES, TASKS
 
-WIDTH = 100
+WIDTH = 78
 #: Which fields of a sample are shown, and under what name.
 FIELDS = (
     ("shown", "metadata_context"),

@@ -161,7 +161,7 @@ def test_it_warns_first_thing_when_rows_may_not_be_passed_on(tmp_path):
     title, warning = [line for line in parts(text)[1].splitlines() if line][:2]
     assert title.startswith("# ") and warning.startswith("> **Not for publication.** 6 rows")
     text = export(run, tmp_path / "open", require=("redistribute_audio", "redistribute_labels"))
-    assert "Not for publication" not in text and "not permitted: redistribute&#95;audio" in text
+    assert "Not for publication" not in text and "not permitted: redistribute_audio" in text
 
 
 def test_permissions_are_told_per_corpus_and_model(tmp_path):
@@ -189,6 +189,16 @@ def test_the_recipe_shows_no_secret_and_no_folder_of_a_machine(tmp_path):
         assert hidden not in text, hidden
     for shown in ("…/speech", "…/model", "LLM_KEY", "s3://bucket/speech", "n: 3"):
         assert shown in text, shown
+
+
+def test_where_it_ran_does_not_change_the_card(tmp_path):
+    plain = {"stages": {"write": {"writer": "template"}}}
+    placed = {"stages": {"write": {"writer": "template", "resources": {"cpus": 4}}}, "executor": {"kind": "ray"}}
+    cards = [
+        export(memory_run(clips=2, shards=1, recipe=recipe), tmp_path / str(number))
+        for number, recipe in enumerate((plain, placed))
+    ]
+    assert cards[0] == cards[1] and "writer: template" in cards[0]
 
 
 def test_condensation_is_reported_when_there_was_one(tmp_path):

@@ -44,4 +44,4 @@ def test_control_sequences_do_not_reach_the_terminal():
     (block,) = preview(pa.Table.from_pylist([row]))
     assert "\x1b" not in block and "\x07" not in block and "\u202e" not in block
     assert "hi there" in block
-    assert all(len(line) <= 102 for line in block.splitlines())
+    assert all(len(line) <= 80 for line in block.splitlines())
