@@ -47,7 +47,8 @@ def speech_like(number: int, rate: int, channels: int) -> np.ndarray:
     noise = np.fft.irfft(spectrum / (1 + (hertz / 300) ** 2), size, axis=0)
     time_s = np.arange(size)[:, None] / rate
     noise *= 0.55 + 0.45 * np.sin(2 * np.pi * 4 * time_s + number)
-    return (0.3 * noise / np.abs(noise).max()).astype(np.float32)
+    noise *= 0.3 / np.abs(noise).max()
+    return np.asarray(noise, np.float32)
 
 
 def make(folder: Path, kind: str, clips: int) -> None:
@@ -147,12 +148,10 @@ def main() -> int:
                 }
                 ratio = best["bare"] / best["ours"]
                 for name, taken in times.items():
-                    print(
-                        f"{kind} {name:4}  {hours / best[name]:.3f} h/s  seconds: {' '.join(f'{value:.3f}' for value in taken)}"
-                    )
-                print(
-                    f"{kind} ratio {ratio:.2f} (goal {GOAL}), {options.clips} clips of {SECONDS:g} s, {options.processes} processes"
-                )
+                    every = " ".join(f"{value:.3f}" for value in taken)
+                    print(f"{kind} {name:4}  {hours / best[name]:.3f} h/s  seconds: {every}")
+                size = f"{options.clips} clips of {SECONDS:g} s, {options.processes} processes"
+                print(f"{kind} ratio {ratio:.2f} (goal {GOAL}), {size}")
                 if ratio < GOAL:
                     missed.append(f"{kind}: {ratio:.2f} < {GOAL}")
     alias = alias_db()

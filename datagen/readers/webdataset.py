@@ -105,9 +105,13 @@ def _add_members(
     audio: dict[str, list[tarfile.TarInfo]],
     sidecars: dict[str, dict[str, Any]],
 ) -> None:
+    seen: dict[tuple[str, ...], Columns] = {}  # sidecars of one shard mostly have the same keys
     for key, members in audio.items():
         about = sidecars.get(key, {})
-        columns = Columns(config.model_copy(update={"columns": _present(config, about)}), list(about), uri)
+        columns = seen.get(tuple(about))
+        if columns is None:
+            settings = config.model_copy(update={"columns": _present(config, about)})
+            columns = seen[tuple(about)] = Columns(settings, list(about), uri)
         for member in members:
             name = f"{uri}{INSIDE}{posixpath.normpath(member.name)}"
             if name in rows:

@@ -26,12 +26,12 @@ class IngestConfig(LayoutConfig):
     #: in the columns that are read: adding a corpus must not restale the ones that were there.
     non_semantic: ClassVar[frozenset[str]] = frozenset({"input", "corpora", *LayoutConfig.model_fields})
 
-    input: str = Field("", description="folder, file or fsspec URL; or a data set of the Hub with format: hf")
+    input: str = Field(default="", description="folder, file or fsspec URL; or a data set of the Hub with format: hf")
     corpora: dict[str, CorpusConfig] = Field(
         default_factory=dict, description="name -> one of several corpora, each a folder below the input"
     )
-    channels: Literal["mix", "split"] = Field("mix", description="mix all channels, or keep each (dialogues)")
-    max_seconds: float = Field(audio.MAX_SECONDS, gt=0, description="longer recordings are refused")
+    channels: Literal["mix", "split"] = Field(default="mix", description="mix all channels, or keep each (dialogues)")
+    max_seconds: float = Field(default=audio.MAX_SECONDS, gt=0, description="longer recordings are refused")
 
 
 class IngestStage(Stage):
@@ -49,6 +49,12 @@ class IngestStage(Stage):
     def _contents(self) -> Contents:
         columns = {corpus.path: corpus.columns.get("audio") for corpus in self.config.corpora.values()}
         return Contents(self.config.input, self.config.hf, columns or {"": self.config.columns.get("audio")})
+
+    def scan(self) -> tuple[pa.Table, pa.Table]:
+        """Everything the input holds now, and the entries that cannot become a source; see ``readers.scan``."""
+        from datagen.readers import scan
+
+        return scan(self.config)
 
     def process(self, batch: pa.Table) -> Output:
         rejects: list[Reject] = []

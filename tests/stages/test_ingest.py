@@ -171,7 +171,8 @@ def test_presets_agree_with_the_labelled_corpora(corpus: str) -> None:
         assert said["emotion"] == entry["emotion"].split(" (")[0]
         assert said["sex"] == {"F": "female", "M": "male"}[entry["sex"]]
         assert said["speaker"] == entry["speaker"].split("_")[1]
-        assert said["transcript"] == entry["transcript"]
+        if entry["transcript"]:  # null where this copy of the corpus is cut before the sentence ends
+            assert said["transcript"].rstrip(".?") == entry["transcript"].rstrip(".?")
         assert said["language"] == entry["language"][:2]
         if corpus == "emodb":
             assert float(said["age_years"]) == entry["age"]

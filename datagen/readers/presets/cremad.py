@@ -36,8 +36,7 @@ SENTENCES = {
 
 
 def matches(tree: Tree) -> bool:
-    audio = tree.audio()
-    return bool(audio) and sum(NAME.search(uri) is not None for uri in audio) >= 0.8 * len(audio)
+    return tree.mostly(NAME)
 
 
 def read(tree: Tree, rows: Rows) -> None:

@@ -21,8 +21,7 @@ _FEMALE = frozenset({"0001", "0002", "0003", "0007", "0009", "0015", "0016", "00
 
 
 def matches(tree: Tree) -> bool:
-    audio = tree.audio()
-    return bool(audio) and sum(_FILE.search(uri) is not None for uri in audio) >= 0.8 * len(audio)
+    return tree.mostly(_FILE)
 
 
 def read(tree: Tree, rows: Rows) -> None:
