@@ -23,6 +23,9 @@ from datagen.store import Unit
 
 console = Console(soft_wrap=False)
 
+#: Population stability index above which a distribution is commonly said to have moved.
+DRIFTED = 0.2
+
 
 def _table(*columns: str, left: int = 1) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -50,8 +53,8 @@ def finished(space: Workspace, outcome: Outcome) -> None:
     if any(s.kind is Kind.SINK for s in space.pipeline.stages.values()) and _exported(space):
         _print_samples(space)
         path = space.dataset()
-        console.print(f"\n[bold green]dataset[/bold green]  {escape(path)}  (README.md is its data card)")
-        console.print("[bold]next[/bold]     " + escape(_next(space)))
+        console.print(f"\n[bold green]dataset[/bold green]  {escape(path)}  (README.md is its data card)", soft_wrap=True)
+        console.print("[bold]next[/bold]     " + escape(_next(space)), soft_wrap=True)
 
 
 def _exported(space: Workspace) -> bool:
@@ -84,7 +87,7 @@ def _print_samples(space: Workspace) -> None:
     samples = pa.concat_tables([view.read("samples", shard, columns) for shard in view.shards])
     for text in preview(samples):
         console.print()
-        console.print(text, markup=False, highlight=False)
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_counts(counts: list[StageCount]) -> None:
@@ -135,9 +138,10 @@ def _print_drift(space: Workspace) -> None:
     """How far the clips there are now lie from those the calibration was fitted to."""
     if "calibrate" not in space.pipeline.stages or space.plan.done("calibrate", None) is None:
         return
-    from datagen.stages.describe import drift
+    from datagen.calibration import drift
 
-    columns = [*space.pipeline.stages["calibrate"].reads]
+    stage = space.pipeline.stages["calibrate"]
+    columns = [*stage.reads, *stage.optional_reads]
     try:
         plans = [space.plan.table_plan("clips", s, columns, live=False) for s in space.plan.shards]
     except LookupError:
@@ -147,10 +151,12 @@ def _print_drift(space: Workspace) -> None:
     if unit is None:
         return
     found = drift(space.store.artifact(unit), rows)
-    moved = {name: value for name, value in found.items() if isinstance(value, float) and value > 0.2}
+    psi = {f"{feature} ({group})": v["psi"] for feature, groups in found.items() for group, v in groups.items()}
+    moved = {name: value for name, value in psi.items() if value is not None and value > DRIFTED}
     if moved:
-        words = ", ".join(f"{escape(name)} {value:.2f}" for name, value in sorted(moved.items()))
-        console.print(f"[yellow]drift[/yellow] since calibration (PSI > 0.2): {words} - consider --refit")
+        worst = sorted(moved.items(), key=lambda item: -item[1])[:5]
+        words = ", ".join(f"{escape(name)} {value:.2f}" for name, value in worst)
+        console.print(f"[yellow]drift[/yellow] since calibration (PSI > {DRIFTED}): {words} - consider --refit")
     else:
         console.print("calibration: no drift")
 

@@ -119,19 +119,19 @@ def test_sigterm_finishes_what_is_in_flight(source, undisturbed, tmp_path):
 
 
 def test_a_row_that_kills_its_worker_is_rejected_alone(source, undisturbed, tmp_path):
-    finish(tmp_path / "run", source, square={"die": [14.0]})
+    finish(tmp_path / "run", source, square={"die": [41.0]})
     found = toy.rows_of(str(tmp_path / "run"))
     assert [r["error_class"] for r in found["rejects"]].count("WorkerDied") == sum(
-        c["number"] == 14.0 for c in all_clips(source)
+        c["number"] == 41.0 for c in all_clips(source)
     )
-    assert_only_missing(found, undisturbed, 14.0)
+    assert_only_missing(found, undisturbed, 41.0)
 
 
 def test_a_row_that_hangs_is_rejected_alone(source, undisturbed, tmp_path):
-    finish(tmp_path / "run", source, square={"hang": [14.0], "resources": {"batch_timeout_s": 3}})
+    finish(tmp_path / "run", source, square={"hang": [41.0], "resources": {"batch_timeout_s": 3}})
     found = toy.rows_of(str(tmp_path / "run"))
     assert "Deadline" in [r["error_class"] for r in found["rejects"]]
-    assert_only_missing(found, undisturbed, 14.0)
+    assert_only_missing(found, undisturbed, 41.0)
 
 
 def all_clips(source):
@@ -151,7 +151,7 @@ def assert_only_missing(found, undisturbed, number):
 
 def test_two_runs_on_one_directory(source, undisturbed, tmp_path):
     run = tmp_path / "run"
-    first = start(run, source)
+    first = start(run, source, square={"sleep_s": 5.0})  # still there when the second has started
     wait_for(lambda: commits(run) >= 2 or first.poll() is not None)
     second = start(run, source)
     _, err = second.communicate(timeout=60)
@@ -164,13 +164,13 @@ def test_two_runs_on_one_directory(source, undisturbed, tmp_path):
 
 
 def test_a_full_disk_ends_the_run_clearly_and_loses_nothing(source, undisturbed, tmp_path):
-    """A real file system of 300 kB in a mount namespace of its own, filled, then emptied."""
+    """A real file system of 150 kB in a mount namespace of its own, filled, then emptied."""
     disk = tmp_path / "disk"
     disk.mkdir()
     settings = json.dumps({"square": {"sleep_s": 0.0}})
     program = f"{sys.executable} -m tests.engine.toy {disk}/run {source} --executor local --settings '{settings}'"
     script = f"""
-        mount -t tmpfs -o size=400k tmpfs {disk} || exit 77
+        mount -t tmpfs -o size=150k tmpfs {disk} || exit 77
         {program}; echo first=$?
         ls {disk}/run/units | tr '\\n' ' '
         mount -o remount,size=64m {disk}

@@ -97,6 +97,7 @@ class Cut(Stage):
 
 
 class SquareConfig(StageConfig):
+    non_semantic: ClassVar[frozenset[str]] = frozenset({"sleep_s"})
     sleep_s: float = 0.0
     die: list[float] = []
     fall: list[float] = []
