@@ -216,7 +216,7 @@ class Tree:
         except FileNotFoundError:
             raise RowError("MissingFile", f"{uri} does not exist") from None
         except OSError as error:
-            raise _unreadable(uri, error) from None
+            raise self._failed(uri, error) from error
 
     def read(self, uri: str, offset: int = 0, size: int | None = None) -> bytes:
         """Bytes of a file, or of a stretch of it. Raises as ``open``."""
@@ -231,7 +231,13 @@ class Tree:
         except FileNotFoundError:
             raise RowError("MissingFile", f"{uri} does not exist") from None
         except OSError as error:
-            raise _unreadable(uri, error) from None
+            raise self._failed(uri, error) from error
+
+    def _failed(self, uri: str, error: OSError) -> Exception:
+        """A fault of the file, or the error itself: what a store answers in a bad moment must be tried again."""
+        if self.remote and not isinstance(error, PermissionError | IsADirectoryError):
+            return error
+        return RowError("Unreadable", f"{uri} cannot be read: {error.strerror or error}")
 
     def text(self, uri: str, *, fallback: str = "cp1252") -> str:
         return decode_text(self.read(uri), fallback)
@@ -359,7 +365,3 @@ def _remote_info(details: dict[str, Any]) -> FileInfo:
     size = int(details.get("size") or 0)
     version = next((details[key] for key in _VERSIONS if details.get(key) is not None), "")
     return FileInfo(size, f"{size}-{version}".replace('"', ""))
-
-
-def _unreadable(uri: str, error: OSError) -> RowError:
-    return RowError("Unreadable", f"{uri} cannot be read: {error.strerror or error}")

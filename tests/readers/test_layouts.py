@@ -102,3 +102,27 @@ def test_any_fsspec_url_reads_like_a_folder(name: str, tmp_path: Path) -> None:
     assert there.rejects == []
     assert there.created["recordings"].equals(here.created["recordings"])
     fs.rm(f"{tmp_path.name}-{name}", recursive=True)
+
+
+def test_an_object_store_reads_like_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moto = pytest.importorskip("moto.server")
+    pytest.importorskip("s3fs")
+    import fsspec
+
+    expected = LAYOUTS["webdataset"](tmp_path)
+    server = moto.ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        for name, value in (("AWS_ENDPOINT_URL", f"http://{host}:{port}"), ("AWS_ACCESS_KEY_ID", "x"),
+                            ("AWS_SECRET_ACCESS_KEY", "x"), ("AWS_DEFAULT_REGION", "us-east-1")):  # fmt: skip
+            monkeypatch.setenv(name, value)
+        fs = fsspec.filesystem("s3", skip_instance_cache=True)
+        fs.mkdir("corpora")
+        fs.put(f"{tmp_path}/", "corpora/tars/", recursive=True)
+        config = IngestConfig(input="s3://corpora/tars")
+        sources = check(config, expected)
+        assert IngestStage(config).process(sources).rejects == []
+        assert scan(config).sources.equals(sources)
+    finally:
+        server.stop()

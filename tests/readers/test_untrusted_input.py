@@ -359,3 +359,23 @@ def test_a_file_changed_in_place_has_another_fingerprint(root: Path) -> None:
     after = scan(IngestConfig(input=str(root))).sources
     assert before["recording_id"].equals(after["recording_id"])
     assert not before["fingerprint"].equals(after["fingerprint"])
+
+
+def test_a_store_that_fails_for_a_moment_blames_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fsspec
+
+    fs = fsspec.filesystem("memory")
+    fs.pipe(f"/{tmp_path.name}/a.wav", WAV)
+    config = IngestConfig(input=f"memory://{tmp_path.name}")
+    sources = scan(config).sources
+    stage = IngestStage(config)
+
+    def fail(*_: object, **__: object) -> bytes:
+        raise ConnectionResetError("try again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(fs), "cat_file", fail)
+        with pytest.raises(ConnectionResetError):
+            stage.process(sources)
+    assert stage.process(sources).rejects == []
+    fs.rm(f"/{tmp_path.name}", recursive=True)
