@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -53,7 +54,9 @@ def problems(run: Path, log: str) -> list[str]:
     expect("dataset" in log and "next" in log, "the run says where the dataset is and what to try next")
     expect("Traceback" not in log, "no traceback is printed")
 
-    dataset = run / "dataset"
+    dataset = run.resolve() / "dataset"
+    if not dataset.is_dir():
+        return [*wrong, f"there is a dataset in {dataset}"]
     expect((dataset / "README.md").is_file(), "there is a data card")
     clips = rows(dataset, "clips", audio=True)
     sources = [json.loads(line) for line in (CLIPS / "metadata.jsonl").read_text("utf-8").splitlines()]
@@ -129,6 +132,7 @@ def problems(run: Path, log: str) -> list[str]:
 
 
 def main() -> None:
+    os.environ["HF_HUB_OFFLINE"] = "1"  # a mistake here must not ask the network
     run, log = Path(sys.argv[1]), Path(sys.argv[2])
     wrong = problems(run, log.read_text("utf-8"))
     for claim in wrong:

@@ -1,14 +1,20 @@
-"""Importing the package is cheap: told by what gets imported, not by a clock."""
+"""Importing the package is cheap, told by what gets imported and not by a clock; what is imported is declared."""
 
 from __future__ import annotations
 
+import ast
 import json
 import pkgutil
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
 
 import datagen
 
+ROOT = Path(__file__).parent.parent
 HEAVY = {
     "av", "datasets", "faiss", "faster_whisper", "fsspec", "jinja2", "jsonschema", "matplotlib", "numpy", "onnxruntime",
     "pandas", "pocketsphinx", "pyarrow", "ray", "scipy", "sentence_transformers", "soundfile", "soxr", "torch",
@@ -16,6 +22,9 @@ HEAVY = {
 }  # fmt: skip
 #: What any module of the package may load when imported; the rest waits until it is needed.
 ALLOWED_BELOW_TOP = {"numpy", "pyarrow", "jinja2", "jsonschema", "fsspec", "soundfile", "soxr"}
+
+#: Libraries that a declared one always brings: torch by sentence-transformers, onnxruntime by faster-whisper, ...
+BROUGHT_ALONG = {"torch", "transformers", "onnxruntime", "huggingface-hub", "click", "pandas"}
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -55,3 +64,40 @@ def test_no_module_imports_an_engine_or_a_model_library_by_itself() -> None:
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=200)
     # pandas comes with the first `pa.array` of Python values: at module level that costs half a second.
     assert json.loads(done.stdout) == {}
+
+
+def test_every_library_imported_is_a_declared_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    declared = {plain(re.split(r"[\[<>=!~; ]", line)[0]) for line in project["dependencies"]}
+    optional = {plain(re.split(r"[\[<>=!~; ]", line)[0]) for line in project["optional-dependencies"]["s3"]}
+    owners = packages_distributions()
+    wanted: dict[str, set[str]] = {}
+    for file in (ROOT / "datagen").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                names = [node.module]
+            for top in {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"datagen"}:
+                wanted.setdefault(top, set()).add(file.name)
+    missing = {
+        top: sorted(files)
+        for top, files in wanted.items()
+        if not {plain(owner) for owner in owners.get(top, [top])} & (declared | optional | BROUGHT_ALONG)
+    }
+    assert missing == {}
+
+
+def test_the_lists_of_pins_hold_every_declared_dependency_and_no_index() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    declared = {plain(re.split(r"[\[<>=!~; ]", line)[0]) for line in project["dependencies"]}
+    for name in ("embedded", "dev", "main"):
+        text = (ROOT / "requirements" / f"{name}.txt").read_text("utf-8")
+        pinned = {plain(line.split("==")[0]) for line in text.splitlines() if "==" in line}
+        assert declared <= pinned, f"run `make lock`: {name}.txt lacks {sorted(declared - pinned)}"
+        assert "://" not in text
+        assert "+cpu" not in text
+
+
+def plain(name: str) -> str:
+    """A distribution's name as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
