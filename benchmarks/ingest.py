@@ -29,7 +29,7 @@ import soxr
 
 from datagen.audio import prepare
 from datagen.readers import scan
-from datagen.stages.ingest import IngestConfig, IngestStage
+from datagen.stages.ingest import IngestConfig, Ingest
 
 GOAL = 0.7
 ALIAS_DB = -80.0
@@ -82,14 +82,14 @@ def bare(job: tuple[str, int, int, str]) -> None:
 
 # --- Ours -----------------------------------------------------------------------------------------------------
 
-_stages: dict[str, tuple[IngestStage, pa.Table]] = {}
+_stages: dict[str, tuple[Ingest, pa.Table]] = {}
 
 
 def ours(job: tuple[str, int, int, str]) -> None:
     folder, first, end, out = job
     if folder not in _stages:  # once per worker, as the engine does
         config = IngestConfig(input=folder)
-        _stages[folder] = IngestStage(config), scan(config).sources
+        _stages[folder] = Ingest(config), scan(config).sources
     stage, sources = _stages[folder]
     shard = sources.slice(first, end - first)
     made = []

@@ -70,11 +70,15 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None: ...
 
 
-def _recipe(reference: str, profile: str | None, sets: list[str] | None, source: str | None, extra: dict[str, Any]) -> Any:
+def _recipe(
+    reference: str, profile: str | None, sets: list[str] | None, source: str | None, extra: dict[str, Any]
+) -> Any:
     from datagen.config import load
 
     overrides = {"stages.ingest.input": source} if source is not None else {}
@@ -94,7 +98,9 @@ def run(
     refit: Annotated[bool, typer.Option("--refit", help="Fit calibration and selection anew to all data.")] = False,
     executor: Annotated[str | None, typer.Option(help="ray or local (in this process, for debugging).")] = None,
     ray_address: Annotated[str | None, typer.Option(help="A running Ray cluster, or auto; default: our own.")] = None,
-    max_reject_fraction: Annotated[float | None, typer.Option(min=0, max=1, help="Fail a stage above this share.")] = None,
+    max_reject_fraction: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Fail a stage above this share.")
+    ] = None,
     progress: Annotated[str, typer.Option(help="auto, bars, lines or none.")] = "auto",
 ) -> None:
     """Run a recipe. The same command continues a run that was stopped, and takes in what is new."""

@@ -50,7 +50,8 @@ def show() -> None:
     console.print(f"  {os.cpu_count()} CPUs, {_memory_gb():.0f} GB memory, {free:.0f} GB free on disk here")
     for line in gpus() or ["no GPU found (nvidia-smi)"]:
         console.print(f"  {escape(line)}")
-    console.print(f"  Ray: {os.environ.get('RAY_ADDRESS') or 'no cluster configured; a local one is started when needed'}")
+    ray = os.environ.get("RAY_ADDRESS") or "no cluster configured; a local one is started when needed"
+    console.print(f"  Ray: {escape(ray)}")
 
 
 def installed(package: str) -> str | None:

@@ -6,6 +6,7 @@ command goes on from what is committed and from the pieces that are parked in sc
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
 import time
@@ -268,7 +269,7 @@ class Driver:
                 seconds = 0.0
             seconds += length
         bounds.append(work.rows)
-        planned = [(lo, hi) for lo, hi in zip(bounds, bounds[1:], strict=False) if hi > lo]
+        planned = [(lo, hi) for lo, hi in itertools.pairwise(bounds) if hi > lo]
         if len(planned) < 2:
             return [Piece(work.wanted.unit, lo, hi) for lo, hi in planned]
         for name in self.store.files.names(work.wanted.unit.scratch):

@@ -50,13 +50,13 @@ class Files:
         return f"{self.root}/{name}" if name else self.root
 
     def exists(self, name: str) -> bool:
-        return os.path.exists(self.path(name)) if self.local else bool(self.fs.exists(self.path(name)))
+        return Path(self.path(name)).exists() if self.local else bool(self.fs.exists(self.path(name)))
 
     def names(self, folder: str) -> list[str]:
         """Names (not paths) directly inside ``folder``, sorted; empty if there is none."""
         try:
             if self.local:
-                return sorted(name for name in os.listdir(self.path(folder)) if not name.endswith(".tmp"))
+                return sorted(entry.name for entry in Path(self.path(folder)).iterdir() if entry.suffix != ".tmp")
             entries = self.fs.ls(self.path(folder), detail=False, refresh=True)
         except (FileNotFoundError, NotADirectoryError):
             return []
@@ -103,24 +103,28 @@ class Files:
                 self.fs.pipe_file(target, buffer.getvalue())
                 self.fs.invalidate_cache()
                 return
-            folder = os.path.dirname(target)
-            os.makedirs(folder, exist_ok=True)
-            temporary = f"{target}.{uuid.uuid4().hex[:8]}.tmp"
+            folder = Path(target).parent
+            folder.mkdir(parents=True, exist_ok=True)
+            temporary = Path(f"{target}.{uuid.uuid4().hex[:8]}.tmp")
             try:
-                with open(temporary, "wb") as sink:
+                with temporary.open("wb") as sink:
                     yield sink
                     sink.flush()
                     os.fsync(sink.fileno())
-                os.replace(temporary, target)
+                temporary.replace(target)
             except BaseException:
-                if os.path.exists(temporary):
-                    os.unlink(temporary)
+                temporary.unlink(missing_ok=True)
                 raise
             _sync_folder(folder)
         except OSError as error:
             if error.errno in FULL:
                 raise full(self.url, error) from error
             raise
+
+    def put(self, name: str, source: Path) -> None:
+        """Send a local file there (object stores; large ones in parts)."""
+        self.fs.put_file(str(source), self.path(name))
+        self.fs.invalidate_cache()
 
     def delete(self, name: str) -> None:
         """Remove a file or a folder with all that is in it; nothing happens if it is not there."""
@@ -129,26 +133,24 @@ class Files:
             if self.fs.exists(target):
                 self.fs.rm(target, recursive=True)
                 self.fs.invalidate_cache()
-        elif os.path.isdir(target):
+        elif Path(target).is_dir():
             shutil.rmtree(target)
-        elif os.path.exists(target):
-            os.unlink(target)
+        else:
+            Path(target).unlink(missing_ok=True)
 
     def size(self, name: str) -> int:
         """Bytes of a file, or of everything below a folder."""
         target = self.path(name)
         if not self.local:
             return int(self.fs.du(target)) if self.fs.exists(target) else 0
-        if os.path.isfile(target):
-            return os.path.getsize(target)
-        return sum(os.path.getsize(os.path.join(base, file)) for base, _, files in os.walk(target) for file in files)
+        return sum(path.stat().st_size for path in [Path(target), *Path(target).rglob("*")] if path.is_file())
 
 
 def full(where: str, error: OSError) -> EnvironmentFault:
     return EnvironmentFault(f"{where}: {os.strerror(error.errno or 0)}. Make room and run the same command again.")
 
 
-def _sync_folder(folder: str) -> None:
+def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

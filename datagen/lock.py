@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from datagen.errors import UsageError
@@ -57,7 +58,7 @@ class RunLock:
 
     def _lock_file(self) -> None:
         path = self._files.path("lock")
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         os.set_inheritable(self._descriptor, False)
         try:

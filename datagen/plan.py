@@ -109,10 +109,8 @@ class Plan:
         for table, creator in self._creators(name):
             keys = self._digests(creator, shard)[table]
             found.append([table, keys[ID[table]], keys.get(ID[PARENT[table]]) if table in PARENT else None])
-        for guard in pipeline.guards[name]:
-            found.append([guard, self._digests(guard, shard)["_status"]])
-        for barrier in stage.reads_artifacts:
-            found.append([barrier, self._record(barrier, None).get("artifact_digest")])
+        found += [[guard, self._digests(guard, shard)["_status"]] for guard in pipeline.guards[name]]
+        found += [[name, self._record(name, None).get("artifact_digest")] for name in stage.reads_artifacts]
         return found
 
     def _wanted_whole(self, name: str) -> Wanted | None:

@@ -138,7 +138,7 @@ class EventLog:
         self._sink: Any = None
         if files.local:
             Path(files.root).mkdir(parents=True, exist_ok=True)
-            self._sink = open(files.path("events.jsonl"), "a", encoding="utf-8")  # noqa: SIM115
+            self._sink = Path(files.path("events.jsonl")).open("a", encoding="utf-8")  # noqa: SIM115 (closed in close)
 
     def add(self, event: str, **fields: Any) -> None:
         text = json.dumps({"time": round(time.time(), 3), "event": event, **fields}, ensure_ascii=False)

@@ -13,7 +13,7 @@ from datagen.stage import Stage
 
 #: Built-in stages in the order data flows; the order also breaks ties in the plan.
 BUILTIN = {
-    "ingest": "datagen.stages.ingest:IngestStage",
+    "ingest": "datagen.stages.ingest:Ingest",
     "segment": "datagen.stages.segment:Segment",
     "transcribe": "datagen.stages.transcribe:Transcribe",
     "emotion": "datagen.stages.emotion:Emotion",

@@ -53,7 +53,9 @@ def finished(space: Workspace, outcome: Outcome) -> None:
     if any(s.kind is Kind.SINK for s in space.pipeline.stages.values()) and _exported(space):
         _print_samples(space)
         path = space.dataset()
-        console.print(f"\n[bold green]dataset[/bold green]  {escape(path)}  (README.md is its data card)", soft_wrap=True)
+        console.print(
+            f"\n[bold green]dataset[/bold green]  {escape(path)}  (README.md is its data card)", soft_wrap=True
+        )
         console.print("[bold]next[/bold]     " + escape(_next(space)), soft_wrap=True)
 
 
@@ -174,8 +176,8 @@ def plan(space: Workspace, refused: pa.Table) -> None:
     )
     table = _table("stage", "takes", "after", "done", "stale", "to do", "phase", left=3)
     for name, progress in space.plan.overview().items():
-        needs = [n for n in space.pipeline.needs[name]]
-        after = "everything" if space.pipeline.stages[name].kind is Kind.SINK else ", ".join(needs)
+        needs = ", ".join(space.pipeline.needs[name])
+        after = "everything" if space.pipeline.stages[name].kind is Kind.SINK else needs
         kind = space.pipeline.stages[name].kind
         takes = space.pipeline.stages[name].table if kind is not Kind.SINK else "run"
         numbers = [progress.units[s] for s in (State.DONE, State.STALE, State.TODO)]

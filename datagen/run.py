@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from datagen.config import ExecutorConfig, Recipe, parse
 from datagen.driver import Driver, Outcome
 from datagen.errors import UsageError
 from datagen.executors.base import Executor
+from datagen.export.swap import MARK
 from datagen.files import Files
 from datagen.ledger import Changes, Ledger
 from datagen.lock import RunLock
@@ -199,31 +201,37 @@ def _nothing(recipe: Recipe, refused: pa.Table) -> str:
 
 
 class SinkRun:
-    """Lets the driver run an export without knowing what it is."""
+    """Lets the driver run an export without knowing what it is.
+
+    A local run gets its dataset beside it. For a run on an object store the folder is written here and sent there,
+    its mark last, so that a dataset without a mark is known to be unfinished.
+    """
 
     def __init__(self, space: Workspace, name: str) -> None:
         self.space, self.stage = space, space.pipeline.stages[name]
-        self.out = Path(space.dataset()) if space.files.local else Path("dataset")
 
     def present(self) -> bool:
-        return (self.out / "README.md").exists()
+        return self.space.files.exists(f"dataset/{MARK}")
 
     def write(self) -> dict[str, Any]:
-        if not self.space.files.local:
-            raise UsageError(f"{self.space.files.url}: exports are written to a local folder; leave `export` out")
-        run = RunView(self.space.plan, self.space.store, self.space.recipe)
-        summary: dict[str, Any] = self.stage.write(run, self.out)  # type: ignore[attr-defined]
+        space = self.space
+        run = RunView(space.plan, space.store, space.recipe)
+        if space.files.local:
+            return self._export(run, Path(space.dataset()))
+        with tempfile.TemporaryDirectory(prefix="datagen-export-") as scratch:
+            out = Path(scratch) / "dataset"
+            summary = self._export(run, out)
+            files = sorted((p for p in out.rglob("*") if p.is_file()), key=lambda p: (p.name == MARK, str(p)))
+            space.files.delete("dataset")
+            for path in files:
+                space.files.put(f"dataset/{path.relative_to(out).as_posix()}", path)
+        return summary | {"output": space.dataset()}
+
+    def _export(self, run: RunView, out: Path) -> dict[str, Any]:
+        summary: dict[str, Any] = self.stage.write(run, out)  # type: ignore[attr-defined]
         return summary
 
 
 __all__ = [
-    "REJECTS",
-    "Options",
-    "Workspace",
-    "execute",
-    "forget",
-    "garbage",
-    "look_at_input",
-    "make_executor",
-    "open_run",
-]
+    "REJECTS", "Options", "Workspace", "execute", "forget", "garbage", "look_at_input", "make_executor", "open_run",
+]  # fmt: skip

@@ -174,7 +174,8 @@ def compute(stage: Stage, batch: pa.Table, name: str) -> Part:
     output = stage.process(batch)
     seconds = time.perf_counter() - started
     ids = batch[ID[stage.table]].to_pylist()
-    status, reason = [OK] * len(ids), [None] * len(ids)
+    status = [OK] * len(ids)
+    reason: list[str | None] = [None] * len(ids)
     for drop in output.drops:
         status[drop.row], reason[drop.row] = DROPPED, drop.reason
     rejects = []

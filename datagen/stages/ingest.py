@@ -34,7 +34,7 @@ class IngestConfig(LayoutConfig):
     max_seconds: float = Field(default=audio.MAX_SECONDS, gt=0, description="longer recordings are refused")
 
 
-class IngestStage(Stage):
+class Ingest(Stage):
     name, version, table, kind = "ingest", "1", "sources", Kind.EXPAND
     Config = IngestConfig
     reads = (

@@ -14,7 +14,7 @@ import soundfile
 
 from datagen.audio import decode_flac
 from datagen.readers import scan
-from datagen.stages.ingest import IngestConfig, IngestStage
+from datagen.stages.ingest import IngestConfig, Ingest
 from datagen.tables import ANNOTATIONS, RECORDINGS
 from datagen.testing.corpora import LAYOUTS, encoded, tone
 
@@ -25,7 +25,7 @@ needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared corpor
 def ingest(root: Path, **config: object):  # type: ignore[no-untyped-def]
     settings = IngestConfig.model_validate({"input": str(root), **config})
     sources = scan(settings).sources
-    stage = IngestStage(settings)
+    stage = Ingest(settings)
     batch = sources.select(["recording_id", *stage.reads])
     return sources, stage.process(batch)
 
@@ -76,7 +76,7 @@ def test_each_broken_file_ends_as_itself(broken: Path) -> None:
 
 def test_result_does_not_depend_on_the_batch(broken: Path) -> None:
     sources, whole = ingest(broken)
-    stage = IngestStage(IngestConfig(input=str(broken)))
+    stage = Ingest(IngestConfig(input=str(broken)))
     parts = [stage.process(sources.slice(row, 1)).created["recordings"] for row in reversed(range(len(sources)))]
     assert pa.concat_tables(reversed(parts)).equals(whole.created["recordings"])
 
@@ -112,7 +112,7 @@ def test_a_source_that_is_gone_or_unreadable_is_one_reject(tmp_path: Path) -> No
     sources = scan(settings).sources
     (tmp_path / "shard-00000.tar").write_bytes(b"")
     (tmp_path / "shard-00001.tar").unlink()
-    output = IngestStage(settings).process(sources)
+    output = Ingest(settings).process(sources)
     assert [reject.error_class for reject in output.rejects] == ["Unreadable"] * 3 + ["MissingFile"] * 3
     assert len(output.created["recordings"]) == 0 and len(output.created["annotations"]) == 0
 
@@ -178,7 +178,7 @@ def test_presets_agree_with_the_labelled_corpora(corpus: str) -> None:
             assert float(said["age_years"]) == entry["age"]
         elif entry["emotion"] != "neutral":
             assert said["intensity"] == entry["intensity"]
-    output = IngestStage(settings).process(found.sources.slice(0, 40))
+    output = Ingest(settings).process(found.sources.slice(0, 40))
     durations = dict(
         zip(*(output.created["recordings"][name].to_pylist() for name in ("source_uri", "duration")), strict=True)
     )
