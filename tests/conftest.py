@@ -1,0 +1,53 @@
+"""Skips are bounded: a test may be skipped for the reasons below, so often and no more; else the session fails."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+#: Part of the reason -> most tests that may be skipped for it.
+ALLOWED = {
+    "corpora": 40,  # labelled corpora beside the checkout; each such test has a twin on generated speech
+    "torchcodec": 2,  # datasets' own audio decoder, which needs FFmpeg libraries on the system
+    "mounts nothing": 2,  # a small file system to fill needs privileges
+}
+
+_reasons: list[str] = []
+
+
+def over_the_bound(reasons: list[str]) -> list[str]:
+    """What is wrong with these skips, as sentences."""
+    found: Counter[str] = Counter()
+    wrong = []
+    for reason in reasons:
+        known = next((part for part in ALLOWED if part in reason), None)
+        if known is None:
+            wrong.append(f"no test may be skipped for this: {reason}")
+        else:
+            found[known] += 1
+    return wrong + [
+        f"{count} tests skipped for '{part}', at most {ALLOWED[part]} may be"
+        for part, count in found.items()
+        if count > ALLOWED[part]
+    ]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        _reasons.append(report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr))
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    if report.skipped:
+        _reasons.append(str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if over_the_bound(_reasons) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for sentence in over_the_bound(_reasons):
+        terminalreporter.write_line(f"too many skips: {sentence}", red=True)
