@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from datagen.files import Files
+from datagen.files import Files, full
 
 
 @dataclass
@@ -143,8 +143,11 @@ class EventLog:
     def add(self, event: str, **fields: Any) -> None:
         text = json.dumps({"time": round(time.time(), 3), "event": event, **fields}, ensure_ascii=False)
         if self._sink:
-            self._sink.write(text + "\n")
-            self._sink.flush()
+            try:
+                self._sink.write(text + "\n")
+                self._sink.flush()
+            except OSError as error:
+                raise full(self._files.url, error) from error
         else:
             self._lines.append(text)
 

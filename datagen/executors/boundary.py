@@ -43,7 +43,8 @@ def describe(error: BaseException) -> Failure:
     text = "".join(traceback.format_exception(error))
     fault = _machine_fault(error)
     if fault is not None:
-        message = f"{type(fault).__name__}: {fault}" if str(fault) else type(fault).__name__
+        own = error if isinstance(error, EnvironmentFault) else fault  # ours says where, and what to do
+        message = str(own) if own is error else f"{type(fault).__name__}: {fault}".removesuffix(": ")
         return Failure(EnvironmentFault.__name__, message, text, EnvironmentFault.__name__)
     message = str(error) or type(error).__name__
     if isinstance(error, RowError):

@@ -172,7 +172,7 @@ def test_a_full_disk_ends_the_run_clearly_and_loses_nothing(source, undisturbed,
     script = f"""
         mount -t tmpfs -o size=150k tmpfs {disk} || exit 77
         {program}; echo first=$?
-        ls {disk}/run/units | tr '\\n' ' '
+        ls {disk}/run/units | tr '\\n' ' '; echo
         mount -o remount,size=64m {disk}
         {program}; echo second=$?
         cp -r {disk}/run {tmp_path}/kept

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from datagen.readers import describe, scan
-from datagen.stages.ingest import IngestConfig, IngestStage
+from datagen.stages.ingest import IngestConfig, Ingest
 from datagen.tables import REJECTS, SOURCES
 from datagen.testing.corpora import LAYOUTS, iemocap_dialogs
 
@@ -52,7 +52,7 @@ def test_layout_is_recognised_and_read(name: str, tmp_path: Path) -> None:
     assert set(sources["corpus"].to_pylist()) == {name if name in PRESETS else "corpus"}
     if name in PRESETS:
         assert None not in sources["licence"].to_pylist()
-    output = IngestStage(config).process(sources)
+    output = Ingest(config).process(sources)
     assert output.rejects == []
     assert output.created["recordings"]["recording_id"].to_pylist() == sources["recording_id"].to_pylist()
 
@@ -97,8 +97,8 @@ def test_any_fsspec_url_reads_like_a_folder(name: str, tmp_path: Path) -> None:
     fs.put(f"{tmp_path}/", f"{tmp_path.name}-{name}/", recursive=True)
     config = IngestConfig(input=url)
     sources = check(config, expected)
-    here = IngestStage(IngestConfig(input=str(tmp_path))).process(scan(IngestConfig(input=str(tmp_path))).sources)
-    there = IngestStage(config).process(sources)
+    here = Ingest(IngestConfig(input=str(tmp_path))).process(scan(IngestConfig(input=str(tmp_path))).sources)
+    there = Ingest(config).process(sources)
     assert there.rejects == []
     assert there.created["recordings"].equals(here.created["recordings"])
     fs.rm(f"{tmp_path.name}-{name}", recursive=True)
@@ -122,7 +122,7 @@ def test_an_object_store_reads_like_a_folder(tmp_path: Path, monkeypatch: pytest
         fs.put(f"{tmp_path}/", "corpora/tars/", recursive=True)
         config = IngestConfig(input="s3://corpora/tars")
         sources = check(config, expected)
-        assert IngestStage(config).process(sources).rejects == []
+        assert Ingest(config).process(sources).rejects == []
         assert scan(config).sources.equals(sources)
     finally:
         server.stop()

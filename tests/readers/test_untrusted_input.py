@@ -16,7 +16,7 @@ import pytest
 from datagen.errors import RowError, UsageError
 from datagen.readers import scan
 from datagen.readers.tree import Tree
-from datagen.stages.ingest import IngestConfig, IngestStage
+from datagen.stages.ingest import IngestConfig, Ingest
 from datagen.testing.corpora import LAYOUTS, encoded, tone
 
 WAV = encoded(tone(1))
@@ -82,7 +82,7 @@ def test_a_link_made_after_the_scan_is_not_followed(root: Path) -> None:
     sources = scan(config).sources
     (root / "good.wav").unlink()
     (root / "good.wav").symlink_to(root.parent / "outside" / "secret.wav")
-    output = IngestStage(config).process(sources)
+    output = Ingest(config).process(sources)
     assert [reject.error_class for reject in output.rejects] == ["UnsafePath"]
 
 
@@ -139,7 +139,7 @@ def test_tar_members_that_leave_or_link_are_refused(tmp_path: Path) -> None:
     found = scan(config)
     assert uris(found.sources) == ["a.tar::bad.wav", "a.tar::good.wav"]
     assert sorted(reasons(found.rejects)) == ["BadManifestRow"] + ["UnsafePath"] * 8
-    assert IngestStage(config).process(found.sources).rejects == []
+    assert Ingest(config).process(found.sources).rejects == []
 
 
 def test_damaged_tar_keeps_what_comes_before(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_damaged_tar_keeps_what_comes_before(tmp_path: Path) -> None:
     path.write_bytes(data[: len(data) // 2])
     config = IngestConfig(input=str(tmp_path))
     found = scan(config)
-    output = IngestStage(config).process(found.sources)
+    output = Ingest(config).process(found.sources)
     assert 3 < len(found.sources) <= 6
     assert len(found.sources) == len(output.created["recordings"]) + len(output.rejects)
     (tmp_path / "b.tar").write_bytes(os.urandom(4096))
@@ -263,7 +263,7 @@ def test_one_file_is_an_input_too(root: Path) -> None:
     config = IngestConfig(input=str(root / "list.csv"))
     sources = scan(config).sources
     assert uris(sources) == ["good.wav"]
-    assert IngestStage(config).process(sources).rejects == []
+    assert Ingest(config).process(sources).rejects == []
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_hf_dataset_saved_to_disk(tmp_path: Path) -> None:
     found = scan(config)
     assert uris(found.sources) == ["hf:test::0", "hf:train::0", "hf:train::1", "hf:train::2"]
     assert found.sources["official_split"].to_pylist() == ["test", "train", "train", "train"]
-    output = IngestStage(config).process(found.sources)
+    output = Ingest(config).process(found.sources)
     assert [(reject.row, reject.error_class) for reject in output.rejects] == [(3, "UnsafePath")]
     assert len(set(output.created["recordings"]["content_hash"].to_pylist())) == 1
     one = IngestConfig.model_validate({"input": str(tmp_path / "saved"), "hf": {"split": "test"}})
@@ -319,7 +319,7 @@ def test_hf_repository_layout_without_a_network(tmp_path: Path) -> None:
     config = IngestConfig(input=str(tmp_path), format="hf")
     found = scan(config)
     assert len(found.sources) == 10
-    assert IngestStage(config).process(found.sources).rejects == []
+    assert Ingest(config).process(found.sources).rejects == []
 
 
 def test_parquet_that_holds_paths_only(tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ def test_parquet_that_holds_paths_only(tmp_path: Path) -> None:
     pq.write_table(pa.table({"audio": audio}), tmp_path / "x.parquet")
     config = IngestConfig(input=str(tmp_path))
     found = scan(config)
-    output = IngestStage(config).process(found.sources)
+    output = Ingest(config).process(found.sources)
     assert [reject.error_class for reject in output.rejects] == ["UnsafePath"]
     assert len(output.created["recordings"]) == 1
 
@@ -368,7 +368,7 @@ def test_a_store_that_fails_for_a_moment_blames_no_row(tmp_path: Path, monkeypat
     fs.pipe(f"/{tmp_path.name}/a.wav", WAV)
     config = IngestConfig(input=f"memory://{tmp_path.name}")
     sources = scan(config).sources
-    stage = IngestStage(config)
+    stage = Ingest(config)
 
     def fail(*_: object, **__: object) -> bytes:
         raise ConnectionResetError("try again")
