@@ -115,28 +115,29 @@ class Alignment:
         return self.frames >= MIN_FRAMES and self.bit_error <= MAX_BIT_ERROR and self.overlap >= MIN_OVERLAP
 
 
-def align(a: Prints, b: Prints, offsets: npt.NDArray[np.int64] | range) -> Alignment:
-    """The best of the given offsets (fewest bit errors among those with enough frames; ties: first tried)."""
-    active_a, active_b = a[:, 0] & _SOUNDING != 0, b[:, 0] & _SOUNDING != 0
-    most = max(int(active_a.sum()), int(active_b.sum()), 1)
-    best = Alignment(1.0, 0.0, 0, 0)
-    for offset in offsets:
-        first, last = max(0, int(offset)), min(len(a), len(b) + int(offset))
-        if last - first < MIN_FRAMES:
-            continue
-        part = slice(first - int(offset), last - int(offset))
-        both = active_a[first:last] & active_b[part]
-        frames = int(both.sum())
-        if frames < MIN_FRAMES:
-            continue
-        wrong = int(np.bitwise_count((a[first:last, 1] ^ b[part, 1])[both]).sum())
-        if (error := wrong / (CHECK_BITS * frames)) < best.bit_error:
-            best = Alignment(error, frames / most, frames, int(offset))
-    return best
+def align(a: Prints, b: Prints, offsets: npt.ArrayLike) -> Alignment:
+    """The best of the given offsets: fewest bit errors among those with enough frames; ties: first tried."""
+    tried = np.asarray(offsets, np.int64)
+    if not len(a) or not len(b) or not len(tried):
+        return Alignment(1.0, 0.0, 0, 0)
+    frame = np.arange(len(a)) - tried[:, None]  # of b under each frame of a
+    inside = (frame >= 0) & (frame < len(b))
+    under = b[np.where(inside, frame, 0)]
+    sounding_a, sounding_b = a[:, 0] & _SOUNDING != 0, b[:, 0] & _SOUNDING != 0
+    both = inside & sounding_a & (under[..., 0] & _SOUNDING != 0)
+    frames = both.sum(axis=1)
+    wrong = (np.bitwise_count(a[:, 1] ^ under[..., 1]) * both).sum(axis=1, dtype=np.int64)
+    error = np.where(frames >= MIN_FRAMES, wrong / np.maximum(CHECK_BITS * frames, 1), 1.0)
+    best = int(error.argmin())
+    if error[best] >= 1.0:
+        return Alignment(1.0, 0.0, 0, 0)
+    overlap = int(frames[best]) / max(int(sounding_a.sum()), int(sounding_b.sum()))
+    return Alignment(float(error[best]), overlap, int(frames[best]), int(tried[best]))
 
 
-_NEIGHBOURS = 16  # entries of one posting list that each entry is paired with: keeps the cost linear
+_NEIGHBOURS = 8  # entries of one posting list that each entry is paired with: keeps the cost linear
 _SLACK = 4  # frames by which hits of one alignment may disagree
+_CLIP_BITS, _FRAME_BITS = 24, 16  # 16 million clips, 11 minutes
 
 
 def candidates(prints: list[Prints]) -> npt.NDArray[np.int64]:
@@ -144,33 +145,50 @@ def candidates(prints: list[Prints]) -> npt.NDArray[np.int64]:
 
     Two clips are worth it when at least two different words stand in both at the same distance. The order of
     ``prints`` matters only where more than ``_NEIGHBOURS`` clips share a word: put the preferred clips first.
+
+    Raises:
+        ValueError: more clips, or a longer clip, than the packed keys can hold.
     """
-    clip = np.repeat(np.arange(len(prints)), [len(rows) for rows in prints])
-    if not len(clip):
+    lengths = [len(rows) for rows in prints]
+    if len(prints) >= 1 << _CLIP_BITS or max(lengths, default=0) >= 1 << (_FRAME_BITS - 1):
+        raise ValueError(
+            f"too many clips ({len(prints)}) or too long a clip ({max(lengths)} frames) to compare at once"
+        )
+    if not sum(lengths):
         return np.zeros((0, 3), np.int64)
     word = np.concatenate([rows[:, 0] for rows in prints])
-    frame = np.concatenate([np.arange(len(rows)) for rows in prints])
-    # Words of nearly equal signs are those of noise-free onsets; they are common and say little.
+    place = np.concatenate([np.arange(n, dtype=np.uint64) | np.uint64(i << _FRAME_BITS) for i, n in enumerate(lengths)])
+    # Words of nearly equal signs are common and say little.
     ones = np.bitwise_count(word & _FIND)
     use = (word & _SOUNDING != 0) & (ones > 3) & (ones < FIND_BITS - 3)
-    clip, word, frame = clip[use], word[use] & _FIND, frame[use]
-    order = np.lexsort((frame, clip, word))
-    clip, word, frame = clip[order], word[order], frame[order]
-    first = np.ones(len(word), bool)  # the first frame of a clip with this word; neighbours often repeat it
-    first[1:] = (word[1:] != word[:-1]) | (clip[1:] != clip[:-1])
-    clip, word, frame = clip[first], word[first], frame[first]
+    # One integer per entry (word, clip, frame): sorting it sorts by all three.
+    shift = np.uint64(_CLIP_BITS + _FRAME_BITS)
+    entries = np.sort((word[use] & _FIND).astype(np.uint64) << shift | place[use])
+    in_clip = entries >> np.uint64(_FRAME_BITS)
+    first = np.diff(in_clip, prepend=np.uint64(1 << 63)) != 0  # neighbouring frames of a clip often repeat a word
+    entries = entries[first]
+    key = (entries >> shift).astype(np.uint32)
+    clip = (entries >> np.uint64(_FRAME_BITS)).astype(np.int64) & ((1 << _CLIP_BITS) - 1)
+    frame = entries.astype(np.int64) & ((1 << _FRAME_BITS) - 1)
     found = []
     for step in range(1, _NEIGHBOURS + 1):
-        hit = np.flatnonzero(word[step:] == word[:-step])
-        if not len(hit):
-            break
-        found.append(np.stack([clip[hit], clip[hit + step], frame[hit] - frame[hit + step]], axis=1))
-    if not found:
-        return np.zeros((0, 3), np.int64)
-    hits = np.concatenate(found).astype(np.int64)
-    hits = hits[np.lexsort((hits[:, 2], hits[:, 1], hits[:, 0]))]
-    near = np.all(hits[1:, :2] == hits[:-1, :2], axis=1) & (hits[1:, 2] - hits[:-1, 2] <= _SLACK)
-    return np.unique(hits[1:][near], axis=0)
+        hit = np.flatnonzero(key[step:] == key[:-step])
+        pair = clip[hit].astype(np.uint64) << np.uint64(_CLIP_BITS) | clip[hit + step].astype(np.uint64)
+        offset = (frame[hit] - frame[hit + step] + (1 << (_FRAME_BITS - 1))).astype(np.uint64)
+        found.append(pair << np.uint64(_FRAME_BITS) | offset)
+    hits = np.sort(np.concatenate(found))
+    pair = hits >> np.uint64(_FRAME_BITS)
+    near = (pair[1:] == pair[:-1]) & (hits[1:] - hits[:-1] <= _SLACK)
+    chosen = np.unique(hits[1:][near])
+    mask = np.uint64((1 << _CLIP_BITS) - 1)
+    columns = (
+        chosen >> np.uint64(_CLIP_BITS + _FRAME_BITS),
+        chosen >> np.uint64(_FRAME_BITS) & mask,
+        chosen & np.uint64((1 << _FRAME_BITS) - 1),
+    )
+    pairs = np.stack([column.astype(np.int64) for column in columns], axis=1)
+    pairs[:, 2] -= 1 << (_FRAME_BITS - 1)
+    return pairs
 
 
 def same_recordings(prints: list[Prints]) -> dict[tuple[int, int], Alignment]:

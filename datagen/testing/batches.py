@@ -1,6 +1,6 @@
 """Batches as the engine hands them to a stage, from plain rows: for testing one stage alone.
 
-    batch = batch_for(Condense(), [{"clip_id": "a", "recording_id": "r", "speaker": "x/1", "duration": 2.0}])
+batch = batch_for(Condense(), [{"clip_id": "a", "recording_id": "r", "speaker": "x/1", "duration": 2.0}])
 """
 
 from __future__ import annotations
