@@ -179,8 +179,7 @@ def context(record: Record, withheld: frozenset[str] = frozenset()) -> str | Non
 
     Keys stand in a fixed order and name their units; the duration and the language alone are not worth showing.
     """
-    shown: dict[str, Any] = {}
-    for key, group, value in (
+    entries = (
         ("transcript", "text", record.transcript),
         ("words", "text", [_timed(span) for span in record.words]),
         ("emotion", "emotion", _timeline(record)),
@@ -197,9 +196,8 @@ def context(record: Record, withheld: frozenset[str] = frozenset()) -> str | Non
         ("sex", "sex", record.get("sex")),
         ("age_years", "age", _shown(record, "age_years")),
         ("style", "emotion", record.get("style")),
-    ):
-        if value and group not in withheld:
-            shown[key] = value
+    )
+    shown: dict[str, Any] = {key: value for key, group, value in entries if value and group not in withheld}
     if not shown:
         return None
     frame = {"duration_s": _shown(record, "duration"), "language": record.language}

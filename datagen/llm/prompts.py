@@ -42,7 +42,7 @@ class Prompt:
     template: jinja2.Template
 
     def render(self, names: Iterable[str], variables: Mapping[str, Any]) -> dict[str, str | None]:
-        """Each macro of ``names``, in that order, as one line of text; None where there is none or it comes out empty."""
+        """Each macro of ``names``, in that order, as one line of text; None where there is none or it is empty."""
         module = self.template.make_module(dict(variables))
         macros = {name: getattr(module, name, None) for name in names}
         return {name: " ".join(str(macro()).split()) or None if macro else None for name, macro in macros.items()}
@@ -52,7 +52,8 @@ def folder(writer: str, override: str | None = None) -> Path:
     """Where the prompts of ``writer`` lie."""
     path = Path(override) if override else resources.folder("prompts") / writer
     if not path.is_dir():
-        raise UsageError(f"prompts folder {path} does not exist; copy {resources.folder('prompts') / writer} and edit it")
+        shipped = resources.folder("prompts") / writer
+        raise UsageError(f"prompts folder {path} does not exist; copy {shipped} and edit the copy")
     return path
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from dataclasses import field as attribute
 from typing import Any
 
 from datagen import tables
@@ -38,7 +39,8 @@ TYPICAL: dict[str, dict[str, str]] = {
                 "pitch_level": "normal", "pitch_range_level": "normal", "pause_level": "normal"},
     "sad": {"arousal_level": "low", "loudness_level": "low", "rate_level": "low", "pitch_level": "low",
             "pitch_range_level": "low", "pause_level": "high", "dominance_level": "low"},
-    "surprised": {"arousal_level": "high", "pitch_level": "high", "pitch_range_level": "high", "loudness_level": "high"},
+    "surprised": {"arousal_level": "high", "loudness_level": "high", "pitch_level": "high",
+                  "pitch_range_level": "high"},
 }  # fmt: skip
 
 #: Levels that a listener can be asked for, in a fixed order. Valence is left to the text models it comes from.
@@ -65,7 +67,7 @@ class Ask:
     evidence: tuple[dict[str, Any], ...]
     label: str | None = None
     options: tuple[str, ...] | None = None
-    variables: Mapping[str, Any] = field(default_factory=dict)
+    variables: Mapping[str, Any] = attribute(default_factory=dict)
 
 
 def evidence(record: Record, name: str, quote: str | None = None) -> dict[str, Any]:
@@ -119,7 +121,8 @@ def plan(record: Record, task: str, dice: Dice) -> Iterator[Ask]:
             "content+voice": _content_voice(record, dice),
         }
         queues = [dice.shuffled(asks) for asks in by_type.values() if asks]
-        yield from (queue[turn] for turn in range(max(map(len, queues), default=0)) for queue in queues if turn < len(queue))
+        rounds = max(map(len, queues), default=0)
+        yield from (queue[turn] for turn in range(rounds) for queue in queues if turn < len(queue))
     elif task == "reasoning":
         yield from _reasoning(record, dice)
     elif task == "response":
@@ -190,7 +193,8 @@ def _voice(record: Record, dice: Dice) -> list[Ask]:
         if record.has(name)
     ]
     if sex := record.get("sex"):
-        asks.append(Ask("sex", "sex", "voice", (evidence(record, "sex"),), sex, tuple(dice.shuffled(("female", "male")))))
+        options = tuple(dice.shuffled(("female", "male")))
+        asks.append(Ask("sex", "sex", "voice", (evidence(record, "sex"),), sex, options))
     heard = [span for span in record.events if span.text in SOUNDS]
     if len(heard) == 1:  # with several sounds the question would have several answers
         times = facts.format_span(heard[0])
@@ -209,8 +213,9 @@ def _content_emotion(record: Record, dice: Dice) -> list[Ask]:
     asks = [Ask("said_and_emotion", "emotion", "content+emotion", (first, evidence(record, "transcript", whole)),
                 label, variables={"quote": _quoted(whole)})]  # fmt: skip
     if quote := _clean_excerpt(record, dice):
-        asks.append(Ask("emotion_of_words", "emotion", "content+emotion", (first, evidence(record, "transcript", quote)),
-                        label, variables={"quote": _quoted(quote)}))  # fmt: skip
+        items = (first, evidence(record, "transcript", quote))
+        asks.append(Ask("emotion_of_words", "emotion", "content+emotion", items, label,
+                        variables={"quote": _quoted(quote)}))  # fmt: skip
     return asks
 
 
@@ -273,15 +278,15 @@ def _caption(record: Record, dice: Dice) -> Iterator[Ask]:
     sounds = [span for span in record.events if span.text in SOUNDS][:3]
     if len(levels) + len(sounds) + record.has("emotion") + record.has("sex") < 2:
         return  # a transcript alone is no description
-    items, variables = [], {"cues": levels, "events": []}  # type: tuple[list[dict[str, Any]], dict[str, Any]]
+    items: list[dict[str, Any]] = []
+    variables: dict[str, Any] = {"cues": levels, "events": []}
     if emotion := record.get("emotion"):
         items.append(evidence(record, "emotion"))
         variables["label"] = emotion
     if record.has("sex"):
         items.append(evidence(record, "sex"))
         variables["sex"] = record.get("sex")
-    for name in levels:
-        items.append(evidence(record, name))
+    items += [evidence(record, name) for name in levels]
     for span in sounds:
         times = facts.format_span(span)
         items.append({"field": "events", "value": f"{span.text} {times}" if times else span.text, "quote": None})
@@ -297,7 +302,9 @@ def _caption(record: Record, dice: Dice) -> Iterator[Ask]:
 # --- One sample ---------------------------------------------------------------------------------------------
 
 
-def _row(record: Record, prompt: Prompt, ask: Ask, task: str, mode: str, index: int, seed: int) -> dict[str, Any] | None:
+def _row(
+    record: Record, prompt: Prompt, ask: Ask, task: str, mode: str, index: int, seed: int
+) -> dict[str, Any] | None:
     """The row for one slot, or None when explicit mode has nothing to show."""
     explicit = mode == "explicit"
     items = _in_mode(record, ask, task, explicit)
@@ -377,7 +384,7 @@ def _excerpt(transcript: str, dice: Dice) -> str:
 
 
 def _clean_excerpt(record: Record, dice: Dice) -> str | None:
-    """An excerpt that may stand in an emotion question, or None: no lexicon for its language, or it names the answer."""
+    """An excerpt fit for an emotion question; None when its language has no lexicon or it names the answer."""
     words = lexicon.load(record.language)
     if words is None or record.transcript is None:
         return None

@@ -104,8 +104,11 @@ def answer(sample: Sample, record: Record, lexicon: Lexicon) -> Iterable[str]:
         wanted = expected(question, asked_quotes, record.transcript or "")
         if wanted is not None and wanted not in [bare(quote) for quote in quotes]:
             yield f"the question asks for '{wanted}', which is not what the answer says"
-        if first["field"] == "words" and first["value"] and not quotes and not all(
-            time in masked for time in str(first["value"]).split("-")
+        if (
+            first["field"] == "words"
+            and first["value"]
+            and not quotes
+            and not all(time in masked for time in str(first["value"]).split("-"))
         ):
             yield "the answer does not give the times of its evidence"
 
@@ -143,12 +146,13 @@ def style(sample: Sample, record: Record, lexicon: Lexicon) -> Iterable[str]:
     if sample["task"] != "response":
         return
     mood = record.get("emotion") or "none"
-    found = [(match[0], fits) for pattern, fits in lexicon.styles if (match := pattern.search(sample["response_style"]))]
+    hits = ((pattern.search(sample["response_style"]), fits) for pattern, fits in lexicon.styles)
+    found = [(match[0], fits) for match, fits in hits if match]
     if not found:
         yield f"no word of the style '{sample['response_style']}' is known"
     for word, fits in found:
         if mood not in fits:
-            yield f"the style '{word}' does not fit a speaker whose emotion is {mood if mood != 'none' else 'not known'}"
+            yield f"the style '{word}' does not fit a speaker whose emotion is {record.get('emotion') or 'not known'}"
 
 
 def _has_label(field: str) -> bool:

@@ -16,7 +16,8 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from datagen import resources, tables
-from datagen.llm.facts import CONTEXT_COLUMNS, GROUP, OPTIONAL_COLUMNS, REQUIRED_COLUMNS, Record, context, withheld_groups
+from datagen.llm import facts
+from datagen.llm.facts import GROUP, Record
 from datagen.quality import answers, grounding, leak, lexicon, prose
 from datagen.quality.claims import Claim, extract, judge, split_quotes
 
@@ -123,14 +124,15 @@ def required_columns(sample: Sample, record: Record, language: str = "en") -> li
     for name in ("question", *_PROSE):
         if sample[name] is None:
             continue
-        masked, quotes, _ = split_quotes(sample[name])
+        text = leak.without_options(sample[name], sample["options"])[0] if name == "question" else sample[name]
+        masked, quotes, _ = split_quotes(text)
         if quotes:
             columns.add("transcript")
         if words is not None and words.can_read_claims:
             claims = _claims(name, masked, record, words)
             columns |= {field for claim in claims for field in claim.fields if record.has(field)}
     if sample["metadata_context"] is not None:
-        shown = [column for key in _keys(sample["metadata_context"]) for column in CONTEXT_COLUMNS.get(key, ())]
+        shown = [column for key in _keys(sample["metadata_context"]) for column in facts.CONTEXT_COLUMNS.get(key, ())]
         given = {column for column in shown if record.has(column)}
         columns |= given | {column for column in shown if column in ("text_lang", "speech_lang")}
     if "emotion" in columns and record.label_source is not None:
@@ -226,7 +228,7 @@ def _boilerplate(case: _Case) -> Iterable[str]:
 
 def _truncation(case: _Case) -> Iterable[str]:
     for text in case.prose():
-        yield from prose.truncation(text.masked, text.quotes_pair)
+        yield from prose.truncation(text.masked, text.quotes, text.quotes_pair)
 
 
 def _repetition(case: _Case) -> Iterable[str]:
@@ -240,7 +242,7 @@ def _foreign(case: _Case) -> Iterable[str]:
 
 
 def _withheld(case: _Case) -> frozenset[str]:
-    return withheld_groups(case.sample["task"], [item["field"] for item in case.sample["evidence"]])
+    return facts.withheld_groups(case.sample["task"], [item["field"] for item in case.sample["evidence"]])
 
 
 def _metadata(case: _Case) -> Iterable[str]:
@@ -250,7 +252,7 @@ def _metadata(case: _Case) -> Iterable[str]:
             yield "an implicit sample shows metadata"
     elif shown is None:
         yield "an explicit sample shows no metadata"
-    elif shown != context(case.record, _withheld(case)):
+    elif shown != facts.context(case.record, _withheld(case)):
         yield "the metadata is not the record without what decides the answer"
 
 
@@ -262,7 +264,7 @@ def _columns(case: _Case) -> Iterable[str]:
     used = set(case.sample["used_columns"] or ())
     if missing := sorted(set(required_columns(case.sample, case.record, case.words.language)) - used):
         yield f"used_columns leaves out {', '.join(missing)}"
-    if unknown := sorted(used - {*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS}):
+    if unknown := sorted(used - {*facts.REQUIRED_COLUMNS, *facts.OPTIONAL_COLUMNS}):
         yield f"used_columns names {', '.join(unknown)}, which no writer sees"
 
 

@@ -21,6 +21,8 @@ from datagen.quality.lexicon import Lexicon, Token
 _QUOTE = re.compile(r'"([^"]*)"|“([^”“]*)”')
 #: Stands for a quotation in masked text; no word, and a sentence may end with it.
 QUOTE_MARK = "\N{LOW LINE}"
+#: Kinds of words that claim something by themselves.
+_CLAIMS = frozenset({"direct", "emotion", "sex", "pronoun", "age", "event", "relation", "cue"})
 _SENTENCE_END = frozenset(".!?;")
 _LOOK_RIGHT = 12  # tokens after a noun in which its level may follow
 #: Words that part a noun from a level word before it: "the volume is high with ...".
@@ -66,7 +68,7 @@ def _extract(masked: str, lexicon: Lexicon, pronouns: bool, cues: bool) -> tuple
         claims += _levels(sentence)
         for index, token in enumerate(sentence):
             item = token.item
-            if item is None or item.kind not in ("direct", "emotion", "sex", "pronoun", "age", "event", "relation", "cue"):
+            if item is None or item.kind not in _CLAIMS:
                 continue
             if (item.kind == "pronoun" and not pronouns) or (item.kind == "cue" and not cues):
                 continue

@@ -15,15 +15,14 @@ _BESIDE = re.compile(r"\b(?:immediately|directly|right|just) (after|before)\b", 
 
 
 def expected(question: str, quotes: list[str], transcript: str) -> str | None:
-    """The words that answer ``question``, or None when its form is not known or it has no single answer."""
+    """The words that answer ``question``; empty when nothing does; None when the form of the question is not known."""
     spoken = transcript.split()
     if match := _EDGE.search(question):
         count = _COUNT[match[2].lower()]
         chosen = spoken[:count] if match[1].lower() == "first" else spoken[-count:]
-        return bare(" ".join(chosen)) if len(spoken) >= count else None
+        return bare(" ".join(chosen)) if len(spoken) >= count else ""
     if (match := _BESIDE.search(question)) and len(quotes) == 1:
         places = [index for index, word in enumerate(spoken) if bare(word).lower() == quotes[0].lower()]
-        step = 1 if match[1].lower() == "after" else -1
-        if len(places) == 1 and 0 <= places[0] + step < len(spoken):
-            return bare(spoken[places[0] + step])
+        wanted = places[0] + (1 if match[1].lower() == "after" else -1) if len(places) == 1 else -1
+        return bare(spoken[wanted]) if 0 <= wanted < len(spoken) else ""
     return None

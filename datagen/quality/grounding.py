@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from datagen.llm.facts import GROUP, NUMBER_FIELDS, Record, Span, format_span, format_time
@@ -50,9 +51,9 @@ def runs(record: Record, quote: str) -> list[tuple[float, float]]:
     size = len(quote.split())
     found = []
     for index in range(len(texts) - size + 1):
-        first, last = record.words[index], record.words[index + size - 1]
-        if first.start is not None and last.end is not None and bare(" ".join(texts[index : index + size])) == bare(quote):
-            found.append((first.start, last.end))
+        start, end = record.words[index].start, record.words[index + size - 1].end
+        if start is not None and end is not None and bare(" ".join(texts[index : index + size])) == bare(quote):
+            found.append((start, end))
     return found
 
 
@@ -161,6 +162,6 @@ def _spelled_out(masked: str, lexicon: Lexicon) -> Iterable[str]:
     """Number words directly before a unit of measurement (not years or seconds, which everyday talk is full of)."""
     tokens = re.findall(r"[\w%']+", masked.lower().replace(QUOTE_MARK, " "))
     units = {word.split()[0] for word, fields, _ in lexicon.units if not {"words", "age_years"} & set(fields)}
-    for before, unit in zip(tokens, tokens[1:], strict=False):
+    for before, unit in pairwise(tokens):
         if before in lexicon.number_words and unit in units:
             yield f"{before} {unit}"

@@ -30,11 +30,13 @@ def without_options(question: str, options: Sequence[str] | None) -> tuple[str, 
     return question[: match.start()] + "…" + question[match.end() :], True
 
 
-def question(text: str, options: Sequence[str] | None, asked: str | None, record: Record, lexicon: Lexicon) -> Iterable[str]:
+def question(
+    text: str, options: Sequence[str] | None, asked: str | None, record: Record, lexicon: Lexicon
+) -> Iterable[str]:
     """Leaks in a question about the field ``asked`` (None: nothing that has a label)."""
     rest, _ = without_options(text, options)
     masked, quotes, _ = split_quotes(rest)
-    for label, pattern in {**lexicon.labels, **lexicon.sentiments}.items():
+    for label, pattern in (*lexicon.labels.items(), *lexicon.sentiments.items()):
         if match := pattern.search(masked):
             yield f"the question holds '{match[0]}', a word for '{label}'"
     group = GROUP.get(asked or "")
@@ -74,7 +76,8 @@ def metadata(context: str | None, withheld: frozenset[str], record: Record, lexi
     if not isinstance(shown, dict):
         yield "the metadata is not a JSON object"
         return
-    rest = json.dumps({key: value for key, value in shown.items() if key not in ("transcript", "words")}, ensure_ascii=False)
+    values = {key: value for key, value in shown.items() if key not in ("transcript", "words")}
+    rest = json.dumps(values, ensure_ascii=False).replace("_", " ")  # "sad_whisper" holds "sad"
     for name in ("emotion", "sentiment"):
         label = record.get(name)
         patterns = lexicon.labels if name == "emotion" else lexicon.sentiments

@@ -122,6 +122,11 @@ def _compile(raw: Mapping[str, Any]) -> Lexicon:
     merged: dict[str, Item] = {}
     for text, item in _entries(raw) if "nouns" in raw else ():
         merged[text] = _merge(merged[text], item) if text in merged else item
+    open_ended = [text for text in merged if text.endswith("*")]
+    for text in sorted(set(merged) - set(open_ended)):  # "rapid" is found before "rapid*" and must mean as much
+        for wide in open_ended:
+            if text.startswith(wide[:-1]) and text.count(" ") == wide.count(" "):
+                merged[text] = _merge(merged[text], merged[wide])
     by_start: dict[str, list[_Phrase]] = {}
     for text, item in merged.items():
         tokens = tuple(match[0].lower() for match in _TOKEN.finditer(text.removesuffix("*")))
@@ -178,7 +183,7 @@ def _entries(raw: Mapping[str, Any]) -> Iterable[tuple[str, Item]]:
         names, _, allowed = fields.partition(":")
         for level, texts in by_level.items():
             values = frozenset(allowed.split(",") if allowed else [level])
-            yield from ((text, Item("direct", {name: values for name in names.split("|")})) for text in texts)
+            yield from ((text, Item("direct", dict.fromkeys(names.split("|"), values))) for text in texts)
     yield from ((text, Item("negation", negates=True)) for text in raw["negations"])
     for kind, section in (("plain", "not_negations"), ("ask", "interrogatives"), ("joiner", "joiners"),
                           ("break", "breaks")):  # fmt: skip

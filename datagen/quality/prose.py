@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from datagen.quality.claims import QUOTE_MARK
 from datagen.quality.lexicon import Lexicon
@@ -32,18 +32,20 @@ def boilerplate(masked: str, lexicon: Lexicon) -> Iterable[str]:
         yield f"the text holds the stock phrase '{match[0]}'"
 
 
-def truncation(masked: str, quotes_pair: bool) -> Iterable[str]:
-    """A text that does not end like a sentence was cut off."""
+def truncation(masked: str, quotes: Sequence[str], quotes_pair: bool) -> Iterable[str]:
+    """A text that does not end like a sentence was cut off; a quotation at its end must bring its own full stop."""
     if not quotes_pair:
         yield "a quotation mark has no partner"
     text = masked.rstrip()
-    if not text.endswith((".", "!", "?", QUOTE_MARK)) or text.endswith(("..", "…")):
+    if text.endswith(QUOTE_MARK) and quotes:
+        text = quotes[-1].rstrip()
+    if not text.endswith((".", "!", "?")) or text.endswith(".."):
         yield f"the text breaks off: '{text[-30:]}'"
 
 
 def repetition(masked: str) -> Iterable[str]:
     """The same sentence twice, or the same four words more than twice."""
-    counted = Counter(" ".join(words(sentence)) for sentence in sentences(masked))
+    counted = Counter(" ".join(re.findall(r"[\w'-]+", sentence.lower())) for sentence in sentences(masked))
     for sentence, count in counted.items():
         if count > 1 and len(sentence.split()) > 2:
             yield f"the sentence '{sentence[:60]}' stands there {count} times"

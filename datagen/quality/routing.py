@@ -44,7 +44,8 @@ def route(samples: pa.Table, rl_share: float, seed: int) -> tuple[list[str], lis
     for row, label in zip(rows, is_label, strict=True):
         if row["clip_id"] not in rl_clips:
             routes.append("sft")
-            reasons.append("contrast unit kept for imitation" if _contrasts(row) else "no contrast of labels for this text")
+            kept = "contrast unit kept for imitation" if _contrasts(row) else "no contrast of labels for this text"
+            reasons.append(kept)
         elif label:
             routes.append("rl")
             reasons.append("label task of a contrast group")

@@ -46,8 +46,11 @@ class Verify(Stage):
         keys = [tuple(samples[row][name] for name in ("clip_id", "mode", "task", "question")) for row in sound]
         for again in checks.duplicates(keys):
             findings[sound[again]].append(checks.Finding(*checks.DUPLICATE, "the clip was asked this before"))
-        run, skipped = zip(*(checks.applicable(sample["task"]) for sample in samples), strict=True) if samples else ((), ())
-        columns = pa.table({"checks_run": list(run), "checks_skipped": list(skipped)}, schema=tables.VERIFY)
+        run = [checks.applicable(sample["task"]) for sample in samples]
+        columns = pa.table(
+            {"checks_run": [ran for ran, _ in run], "checks_skipped": [skipped for _, skipped in run]},
+            schema=tables.VERIFY,
+        )
         rejects = [
             Reject(row, found[0].error_class, "; ".join(finding.message for finding in found)[:_MESSAGE])
             for row, found in enumerate(findings)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pydantic import Field, field_validator
 
 from datagen import tables
+from datagen.errors import UsageError
 from datagen.llm import facts, prompts, template
 from datagen.quality import checks
 from datagen.stage import Drop, Kind, Output, Provenance, Reject, Stage, StageConfig
@@ -27,8 +28,8 @@ class WriteConfig(StageConfig):
     non_semantic: ClassVar[frozenset[str]] = frozenset({"prompts"})  # where they lie; their text is in semantics()
 
     writer: Literal["template"] = "template"
-    tasks: tuple[Task, ...] = Field(tables.TASKS, min_length=1)
-    modes: tuple[Mode, ...] = Field(tables.MODES, min_length=1)
+    tasks: tuple[Task, ...] = Field(("classification", "qa", "reasoning", "response", "caption"), min_length=1)
+    modes: tuple[Mode, ...] = Field(("explicit", "implicit"), min_length=1)
     counts: dict[Task, int] = Field(default_factory=dict, description="most items per clip, mode and task")
     languages: tuple[str, ...] | None = Field(None, description="clips to write about, by ISO 639-1; None = all")
     prompts: str | None = Field(None, description="folder with your own prompts instead of the shipped ones")
@@ -59,7 +60,7 @@ class Write(Stage):
         self.prompts = prompts.load(self._folder())
         self.counts = {task: self.config.counts.get(task, DEFAULT_COUNTS[task]) for task in self.config.tasks}
         if absent := [task for task in self.counts if task not in self.prompts]:
-            raise prompts.UsageError(f"prompts folder {self._folder()} has no prompt for task '{absent[0]}'")
+            raise UsageError(f"prompts folder {self._folder()} has no prompt for task '{absent[0]}'")
 
     def process(self, batch: pa.Table) -> Output:
         samples: list[dict[str, Any]] = []

@@ -10,6 +10,7 @@ from the text and the rate; the same text comes in several emotions, so contrast
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -88,7 +89,9 @@ CLIP_SCHEMA = pa.schema(
 )  # fmt: skip
 
 
-def clip_rows(count: int, seed: int = 0, *, null_rate: float = 0.0, language: str | None = None) -> list[dict[str, Any]]:
+def clip_rows(
+    count: int, seed: int = 0, *, null_rate: float = 0.0, language: str | None = None
+) -> list[dict[str, Any]]:
     """``count`` fully described clips, without audio. ``null_rate``: how often each group of facts is missing."""
     return [_row(index, seed, null_rate, language) for index in range(count)]
 
@@ -106,7 +109,7 @@ def without(row: Mapping[str, Any], groups: tuple[int, ...]) -> dict[str, Any]:
 def joined(samples: pa.Table, clips: pa.Table) -> pa.Table:
     """What the engine hands to a stage on ``samples``: their columns, with those of their clip beside them."""
     place = {clip: index for index, clip in enumerate(clips["clip_id"].to_pylist())}
-    taken = clips.take([place[clip] for clip in samples["clip_id"].to_pylist()])
+    taken = clips.take(pa.array([place[clip] for clip in samples["clip_id"].to_pylist()], pa.int64()))
     for name in taken.column_names:
         if name not in samples.column_names:
             samples = samples.append_column(taken.schema.field(name), taken[name])
@@ -207,7 +210,7 @@ def _events(duration: float, dice: random.Random) -> list[dict[str, Any]] | None
 
 def _share(score: float) -> float:
     """A standard score to 0..1, logistic."""
-    return round(1.0 / (1.0 + 2.718281828459045 ** (-1.7 * score)), 6)
+    return round(1.0 / (1.0 + math.exp(-1.7 * score)), 6)
 
 
 def _level(share: float) -> str:

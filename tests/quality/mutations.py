@@ -29,12 +29,16 @@ EMOTIONS = ("angry", "disgusted", "fearful", "happy", "neutral", "sad", "surpris
 FAMILIES = (("low", "normal", "high"), ("slow", "medium", "fast"), ("narrow", "medium", "wide"),
             ("low", "moderate", "high"))  # fmt: skip
 SYNONYMS = {
-    "angry": ("angry", "anger", "furious", "irritated", "Angrily"), "disgusted": ("disgusted", "disgust", "repulsed"),
-    "fearful": ("fearful", "afraid", "scared", "anxious", "Fear"), "happy": ("happy", "happiness", "joyful", "cheerful"),
-    "neutral": ("neutral", "neutrally", "unemotional"), "sad": ("sad", "sadness", "sadly", "sorrowful"),
-    "surprised": ("surprised", "surprise", "astonished"), "positive": ("positive", "positively"),
+    "angry": ("angry", "anger", "furious", "irritated", "Angrily"),
+    "disgusted": ("disgusted", "disgust", "repulsed"),
+    "fearful": ("fearful", "afraid", "scared", "anxious", "Fear"),
+    "happy": ("happy", "happiness", "joyful", "cheerful"),
+    "neutral": ("neutral", "neutrally", "unemotional"),
+    "sad": ("sad", "sadness", "sadly", "sorrowful"),
+    "surprised": ("surprised", "surprise", "astonished"),
+    "positive": ("positive", "positively"),
     "negative": ("negative", "negatively"),
-}  # fmt: skip
+}
 
 
 def mutation(function: Mutation) -> Mutation:
@@ -77,12 +81,16 @@ def each_text(row: Row) -> Iterator[tuple[str, str]]:
 
 def _levels_in(text: str) -> Iterator[tuple[re.Match[str], str]]:
     """A level word as stated (not as an option) and another of its family."""
-    nouns = r"(?:pitch range|pitch span|pitch|loudness|volume|sound level|pace|tempo|speaking rate|share of silence|energy|activation|arousal|dominance)"
-    for match in outside_quotes(text, rf"\b(low|normal|high|slow|medium|fast|narrow|wide|moderate)\b"):
+    nouns = (
+        r"(?:pitch|loudness|volume|sound level|pace|tempo|speaking rate|share of silence|energy|activation|arousal"
+        r"|dominance)"
+    )
+    for match in outside_quotes(text, r"\b(low|normal|high|slow|medium|fast|narrow|wide|moderate)\b"):
         around = text[max(0, match.start() - 45) : match.end() + 30]
         if not re.search(nouns, around):
             continue
-        for family in FAMILIES:
+        spans = re.search("range|span", around)  # "medium" may stand between narrow and wide or between slow and fast
+        for family in sorted(FAMILIES, key=lambda family: ("wide" in family) != bool(spans)):
             if match[0] in family:
                 yield from ((match, other) for other in family if other != match[0])
                 break
@@ -167,8 +175,9 @@ def answer_with_other_words(row: Row, record: Record, dice: random.Random) -> It
     if row["question_type"] != "content" or '"' not in row["answer"]:
         return
     match = next(re.finditer(r'"([^"]+)"', row["answer"]))
-    for other in sorted({*(record.transcript or "").split()} - {*match[1].split()}):
-        if is_quoted_from(bare := re.sub(r"^\W+|\W+$", "", other), record.transcript or ""):
+    for other in sorted({*(record.transcript or "").split()}):
+        bare = re.sub(r"^\W+|\W+$", "", other)
+        if bare not in match[1] and is_quoted_from(bare, record.transcript or ""):
             yield changed(row, record, answer=replaced(row["answer"], match, f'"{bare}"'))
 
 
@@ -459,10 +468,16 @@ def invent_a_fact(row: Row, record: Record, dice: random.Random) -> Iterator[Row
 
 @mutation
 def swap_sound(row: Row, record: Record, dice: random.Random) -> Iterator[Row]:
-    sounds = {"laughter": "laughter", "crying": "crying", "sigh": "a sigh", "cough": "a cough", "breath": "an audible breath"}
+    sounds = {
+        "laughter": "laughter",
+        "crying": "crying",
+        "sigh": "a sigh",
+        "cough": "a cough",
+        "breath": "an audible breath",
+    }
     heard = {span.text for span in record.events}
     for name, text in each_text(row):
-        for sound, phrase in sounds.items():
+        for phrase in sounds.values():
             for match in outside_quotes(text, rf"(?:There is|One hears|One also notices|heard with) {phrase}\b"):
                 for other in sorted(set(sounds) - heard):
                     spoilt = replaced(text, match, match[0].replace(phrase, sounds[other]))

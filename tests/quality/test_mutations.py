@@ -1,4 +1,4 @@
-"""Proof that verify bites: sound samples all pass, and of every kind of spoilt sample at least 99 in 100 are refused."""
+"""Proof that verify bites: all sound samples pass, and of every kind of spoilt ones at least 99 in 100 do not."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from datagen.testing.records import clip_table
 
 from .mutations import MUTATIONS
 
-CLIPS = 90  # half of them with everything known, half with gaps
+CLIPS = 80  # half of them with everything known, half with gaps
 NEEDED = 0.99
+MOST = 200  # spoilt samples per kind
 FEWEST = 25  # spoilt samples per kind, or the kind proves nothing
 
 
@@ -39,17 +40,27 @@ def test_nothing_sound_is_refused(written):
         assert checks.check(row, record) == [], row
 
 
+def spoil(written, kind):
+    """Up to ``MOST`` spoilt samples, at most three of one sample, so that no kind of sample crowds out the others."""
+    dice = random.Random(kind)
+    found = []
+    for record, row in dice.sample(written, len(written)):
+        spoilt = list(MUTATIONS[kind](row, record, dice))
+        found += [(record, each) for each in dice.sample(spoilt, min(3, len(spoilt)))]
+        if len(found) >= MOST:
+            break
+    return found
+
+
 @pytest.mark.parametrize("kind", sorted(MUTATIONS))
 def test_spoilt_samples_are_refused(written, kind):
-    dice = random.Random(kind)
-    candidates = [(record, spoilt) for record, row in written for spoilt in MUTATIONS[kind](row, record, dice)]
-    tried = dice.sample(candidates, min(len(candidates), 250))
+    tried = spoil(written, kind)
     assert len(tried) >= FEWEST, f"{kind} applies to {len(tried)} samples only"
     passed, found = [], Counter()
     for record, spoilt in tried:
         findings = checks.check(spoilt, record)
         found.update({finding.error_class for finding in findings})
         if not findings:
-            passed.append({name: spoilt[name] for name in ("task", "mode", "question", "reasoning", "answer", "answer_label", "response", "response_style", "evidence")})
-    assert "WrongIdentity" not in found and "WrongColumns" not in found, "the bookkeeping gave it away"
+            passed.append({name: spoilt[name] for name in ("mode", *checks.ITEM_FIELDS) if spoilt[name] is not None})
+    assert found.keys().isdisjoint({"WrongIdentity", "WrongColumns"}), "the bookkeeping gave it away"
     assert len(passed) <= (1 - NEEDED) * len(tried), f"{len(passed)} of {len(tried)} pass, e.g. {passed[:3]}"

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from datagen.llm import facts
+from datagen.testing.records import CLIP_SCHEMA, clip_rows, clip_table
+
+
+@pytest.fixture
+def row():
+    return next(row for row in clip_rows(30, seed=2, language="en") if row["events"] and row["emotion"] != "other")
+
+
+def test_every_column_a_record_reads_exists():
+    assert set(facts.REQUIRED_COLUMNS) | set(facts.OPTIONAL_COLUMNS) <= set(CLIP_SCHEMA.names)
+    assert set(facts.GROUP) <= set(CLIP_SCHEMA.names)
+    assert {column for columns in facts.CONTEXT_COLUMNS.values() for column in columns} <= set(CLIP_SCHEMA.names)
+
+
+def test_a_record_survives_arrow(row):
+    table = clip_table(30, seed=2, language="en")
+    assert facts.from_row(row) in [facts.from_row(each) for each in table.to_pylist()]
+
+
+def test_nulls_and_unusable_values_are_absent(row):
+    spoilt = {**row, "emotion": "other", "sex": "unknown", "pitch_level": "enormous", "f0_median_hz": math.nan,
+              "arousal": None, "transcript": "  ... ", "style": "x" * 100}  # fmt: skip
+    record = facts.from_row(spoilt)
+    for name in (
+        "emotion",
+        "sentiment",
+        "sex",
+        "pitch_level",
+        "f0_median_hz",
+        "arousal",
+        "transcript",
+        "words",
+        "style",
+    ):
+        assert not record.has(name), name
+    assert record.label_source is None
+    shown = json.loads(facts.context(record))
+    assert {"transcript", "words", "emotion", "sentiment", "sex", "style"}.isdisjoint(shown)
+    assert shown.get("pitch", True)
+
+
+def test_a_row_of_nulls_has_nothing_to_show():
+    assert facts.context(facts.from_row({"clip_id": "x"})) is None
+    assert facts.context(facts.from_row({"clip_id": "x", "duration": 2.0, "speech_lang": "en"})) is None
+
+
+def test_context_says_what_was_measured(row):
+    shown = json.loads(facts.context(facts.from_row(row)))
+    assert shown["transcript"] == row["transcript"]
+    assert shown["words"][0] == [row["words"][0]["word"], row["words"][0]["start"], row["words"][0]["end"]]
+    assert shown["pitch"] == {"level": row["pitch_level"], "f0_median_hz": round(row["f0_median_hz"], 1)}
+    assert shown["emotion"] == [
+        {"start": 0.0, "end": round(row["duration"], 2), "label": row["emotion"], "source": row["label_source"]}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("task", "fields", "gone", "stays"),
+    [
+        (
+            "classification",
+            ["emotion"],
+            ("emotion", "sentiment", "valence", "style"),
+            ("transcript", "pitch", "arousal"),
+        ),
+        ("qa", ["pitch_level", "transcript"], ("pitch", "transcript", "words"), ("emotion", "loudness")),
+        ("reasoning", ["emotion", "pitch_level"], ("emotion", "sentiment", "valence"), ("pitch", "transcript")),
+        ("response", ["emotion"], (), ("emotion", "transcript")),
+        ("caption", ["emotion"], (), ("emotion", "transcript")),
+    ],
+)
+def test_what_decides_the_answer_is_withheld(row, task, fields, gone, stays):
+    record = facts.from_row({**row, "style": "read"})
+    shown = json.loads(facts.context(record, facts.withheld_groups(task, fields)))
+    assert set(gone).isdisjoint(shown) and set(stays) <= set(shown)
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "text"),
+    [
+        ("f0_median_hz", 212.44, "212.4"),
+        ("age_years", 36.0, "36"),
+        ("arousal", 0.005, "0.01"),
+        ("level_dbfs", -0.04, "0.0"),
+    ],
+)
+def test_numbers_are_shown_with_the_decimals_of_their_field(name, number, text):
+    assert facts.format_number(name, number) == text

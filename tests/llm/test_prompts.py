@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from datagen.errors import UsageError
+from datagen.llm import prompts
+from datagen.llm.dice import Dice
+from datagen.llm.facts import ANSWERABLE, Record
+from datagen.llm.template import VOICE_LEVELS
+from datagen.quality import lexicon
+from datagen.quality.claims import extract, judge, split_quotes
+from datagen.tables import LEVELS, TASKS
+
+HEAD = "---\ntask: caption\nschema: caption.json\nreads: [sex]\n---\n"
+
+
+def folder(tmp_path, text=HEAD + "{% macro answer() %}{{ sex }}{% endmacro %}"):
+    (tmp_path / "caption.j2").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def test_shipped_prompts_cover_every_task():
+    assert set(prompts.load(prompts.folder("template"))) == set(TASKS)
+
+
+def test_a_fact_that_is_not_there_is_an_error(tmp_path):
+    import jinja2
+
+    prompt = prompts.load(folder(tmp_path))["caption"]
+    assert prompt.render(["answer", "question"], {"sex": "female"}) == {"answer": "female", "question": None}
+    with pytest.raises(jinja2.UndefinedError):
+        prompt.render(["answer"], {})
+
+
+def test_templates_cannot_reach_python(tmp_path):
+    import jinja2
+
+    hostile = HEAD + "{% macro answer() %}{{ ''.__class__.__mro__[1].__subclasses__() }}{% endmacro %}"
+    with pytest.raises(jinja2.exceptions.SecurityError):
+        prompts.load(folder(tmp_path, hostile))["caption"].render(["answer"], {})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("---\ntask: caption\n", "no closing"),
+        (HEAD.replace("caption\ns", "captions\ns"), "must be one of classification"),
+        (HEAD.replace("caption.json", "nowhere.json"), "must be a file in schemas"),
+        (HEAD.replace("[sex]", "[gender]"), "must list clip columns"),
+        (HEAD.replace("reads", "tone: warm\nreads"), "unknown key 'tone'"),
+        (HEAD.replace("reads", "uses: [voice.j2]\nreads"), "names voice.j2"),
+        (HEAD + "{% macro answer( %}", "line"),
+        ("---\n: :\n- x\n---\n", "not YAML"),
+    ],
+)
+def test_bad_prompts_are_refused_with_their_name(tmp_path, text, says):
+    with pytest.raises(UsageError, match=says) as caught:
+        prompts.load(folder(tmp_path, text))
+    assert "caption.j2" in str(caught.value)
+
+
+def test_a_missing_folder_says_what_to_do(tmp_path):
+    with pytest.raises(UsageError, match="copy"):
+        prompts.folder("template", str(tmp_path / "mine"))
+    with pytest.raises(UsageError, match=r"no \.j2"):
+        prompts.load(tmp_path)
+
+
+def test_the_hash_follows_the_text_and_what_it_uses(tmp_path):
+    first = prompts.load(folder(tmp_path))["caption"].hash
+    assert prompts.load(folder(tmp_path, HEAD + "{% macro answer() %}a{% endmacro %}"))["caption"].hash != first
+    used = HEAD.replace("reads", "uses: [part.j2]\nreads")
+    (tmp_path / "part.j2").write_text("{% macro x() %}1{% endmacro %}")
+    second = prompts.load(folder(tmp_path, used))["caption"].hash
+    (tmp_path / "part.j2").write_text("{% macro x() %}2{% endmacro %}")
+    assert prompts.load(folder(tmp_path, used))["caption"].hash != second
+
+
+# --- Every phrase the shipped prompts can choose is one the checks can read ------------------------------------
+
+
+def chooser(place):
+    def pick(*phrases, **values):
+        text = phrases[place % len(phrases)]
+        for name, value in values.items():
+            text = text.replace("{" + name + "}", str(value))
+        return text
+
+    return pick
+
+
+NUMBERS = {"f0_median_hz": "212.4", "f0_range_st": "6.3", "level_dbfs": "-23.4", "rate_syl_s": "4.21",
+           "pause_ratio": "0.21", "arousal": "0.81", "dominance": "0.44"}  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "level"), list(itertools.product(VOICE_LEVELS, LEVELS)))
+def test_every_way_to_state_a_level_is_read_as_exactly_that(field, level):
+    words = lexicon.load("en")
+    prompt = prompts.load(prompts.folder("template"))["reasoning"]
+    for place, numbers in itertools.product(range(4), ({}, NUMBERS)):
+        variables = {"pick": chooser(place), "numbers": numbers, "levels": {field: level}}
+        text = prompt.template.make_module(variables).sentence(field, "Besides, ")
+        read = [dict(claim.alternatives) for claim in extract(str(text), words) if not claim.negated]
+        assert read == [{field: frozenset([level])}], text
+        other = Record("x", {field: next(each for each in LEVELS if each != level)})
+        assert judge(extract(str(text), words)[0], other) == "contradicted"
+
+
+@pytest.mark.parametrize("emotion", ANSWERABLE)
+def test_every_response_presupposes_the_emotion_it_answers(emotion):
+    words = lexicon.load("en")
+    prompt = prompts.load(prompts.folder("template"))["response"]
+    for place in range(3):
+        variables = {"pick": chooser(place), "emotion": emotion, "level": None}
+        text = prompt.render(["response"], variables)["response"]
+        cues = [claim for claim in extract(split_quotes(text)[0], words, cues=True) if claim.kind == "cue"]
+        assert cues and all(emotion in claim.alternatives["emotion"] for claim in cues), text
+
+
+def test_dice_are_fair_and_repeatable():
+    throws = [Dice("a", 1).below(6) for _ in range(3)]
+    assert len(set(throws)) == 1
+    dice = Dice("fair")
+    counts = [0] * 6
+    for _ in range(6_000):
+        counts[dice.below(6)] += 1
+    assert min(counts) > 850 and max(counts) < 1_150
+    assert sorted(Dice("s").shuffled(range(9))) == list(range(9)) != Dice("s").shuffled(range(9))
