@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(EMBEDDED)  ## install what the embedded run needs (Python 3.11; no GPU, no compiler of models)
+setup: $(EMBEDDED)  ## install what the embedded run needs (Python 3.11, no GPU)
 
 quickstart: $(EMBEDDED)  ## make a dataset from the shipped clips: no GPU, no network, about a minute
 	@$(BIN)/datagen run cpqa --profile offline --input $(INPUT) --output $(OUTPUT)
