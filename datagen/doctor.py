@@ -33,7 +33,7 @@ PACKAGES = {
 
 
 def show() -> None:
-    console = Console()
+    console = Console(soft_wrap=True, highlight=False)
     console.print(f"datagen {__version__}, Python {platform.python_version()}, {platform.platform()}")
     console.print("\n[bold]packages[/bold]")
     for name, purpose in PACKAGES.items():

@@ -160,6 +160,11 @@ class Pipeline:
                 reached.add(other)
         return [other for other in self.order if other in reached]
 
+    def nearest(self, name: str) -> list[str]:
+        """The stages it waits for, without those that one of them waits for anyway."""
+        needs = self.needs[name]
+        return [n for n in needs if not any(o in self.followers(n) for o in needs if o != n)]
+
     def on_table(self, table: str) -> list[str]:
         """Stages that add columns to ``table``, its creator first."""
         creator = self.creator.get(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pyarrow as pa
@@ -176,8 +177,7 @@ def plan(space: Workspace, refused: pa.Table) -> None:
     )
     table = _table("stage", "takes", "after", "done", "stale", "to do", "phase", left=3)
     for name, progress in space.plan.overview().items():
-        needs = ", ".join(space.pipeline.needs[name])
-        after = "everything" if space.pipeline.stages[name].kind is Kind.SINK else needs
+        after = ", ".join(space.pipeline.nearest(name))
         kind = space.pipeline.stages[name].kind
         takes = space.pipeline.stages[name].table if kind is not Kind.SINK else "run"
         numbers = [progress.units[s] for s in (State.DONE, State.STALE, State.TODO)]
@@ -188,20 +188,32 @@ def plan(space: Workspace, refused: pa.Table) -> None:
 
 
 def recipes() -> None:
-    for kind in ("recipe", "profile"):
-        table = _table(kind, "what it makes" if kind == "recipe" else "what it changes", left=2)
-        for name, path in available(kind).items():
-            table.add_row(name, escape(str(read_yaml(path).get("description", ""))))
-        console.print(table)
+    table = _table("recipe", "what it makes", left=2)
+    for name, path in available("recipe").items():
+        table.add_row(name, escape(str(read_yaml(path).get("description", ""))))
+    console.print(table)
+    table = _table("profile", "what it changes", left=2)
+    for name, path in available("profile").items():  # a profile's own `description` would overlay the recipe's
+        comment = path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+        table.add_row(name, escape(comment))
+    console.print(table)
 
 
 def rejects(space: Workspace, stage: str | None) -> None:
-    found = all_rejects(space.plan, space.store).to_pylist()
-    table = _table("stage", "table", "id", "error", "message", "tries", left=5)
+    """One refused row after the other: what it was, who refused it, why."""
+    names = dict(
+        zip(space.ledger.live["recording_id"].to_pylist(), space.ledger.live["source_uri"].to_pylist(), strict=True)
+    )
+    found = [row for row in all_rejects(space.plan, space.store).to_pylist() if stage in {None, row["stage"]}]
     for row in found:
-        if stage in {None, row["stage"]}:
-            table.add_row(*(escape(str(row[k])) for k in ("stage", "table", "id", "error_class", "message", "attempt")))
-    console.print(table if table.row_count else "no rejects")
+        recording = re.split("[-:]", row["id"])[0]
+        tries = f" (tried {row['attempt']} times)" if row["attempt"] > 1 else ""
+        console.print(f"[bold]{escape(names.get(recording, row['id']))}[/bold]", highlight=False, soft_wrap=True)
+        told = f"{row['stage']}: {row['error_class']}: {row['message']}{tries}"
+        console.print(f"  {escape(told)}", highlight=False, soft_wrap=True)
+        if row["table"] not in {"sources", "recordings"}:
+            console.print(f"  [dim]{row['table']} {escape(row['id'])}[/dim]", highlight=False, soft_wrap=True)
+    console.print(f"{len(found)} rejects")
 
 
 def to_retry(count: int, run: str) -> None:
