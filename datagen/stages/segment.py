@@ -315,7 +315,12 @@ def _without_leaks(tracks: Sequence[Floats], speech: list[Floats]) -> list[Float
         others = [other for other in range(len(tracks)) if other != at]
         louder = np.max((power[others] - usual[others]) - (power[at] - usual[at]), axis=0) > _LEAK_DB
         outright = np.max(power[others] - power[at], axis=0) > _LEAK_OUTRIGHT_DB
-        cleaned.append(np.where(louder | outright, np.float32(-1), probability))
+        leak = louder | outright
+        # The faint beginnings and ends of a leaking word are no louder over there: judge stretches as a whole.
+        for begin, end in cuts.runs(probability >= 0.15):
+            if np.mean(leak[begin:end]) >= 0.5:
+                leak[begin:end] = True
+        cleaned.append(np.where(leak, np.float32(-1), probability))
     return cleaned
 
 

@@ -24,14 +24,14 @@ from datagen.audio import decode_flac
 from datagen.errors import RowError
 from datagen.labels import CONTEXT
 from datagen.models import pocketsphinx
-from datagen.models.pocketsphinx import PocketSphinx, Pcm, Word
+from datagen.models.pocketsphinx import Pcm, PocketSphinx, Word
 from datagen.stage import Output, Provenance, Reject, Stage, StageConfig
 
 Row = dict[str, Any]
 
 
 class TranscribeConfig(StageConfig):
-    """The defaults are measured; see ``docs/backends.md``."""
+    """The defaults are measured; see ``docs/transcription.md``."""
 
     backend: Literal["auto", "reference", "pocketsphinx"] = "auto"
     align: bool = Field(True, description="find the word times of English reference texts")
@@ -39,9 +39,10 @@ class TranscribeConfig(StageConfig):
     min_agreement: float = Field(
         0.7, ge=0, le=1, description="share of words heard in place, below which a clip gets no part of a longer text"
     )
-    min_confidence: float = Field(0.4, ge=0, le=1, description="English recognised with less is null")
+    min_words: int = Field(3, ge=1, description="fewer words, recognised or found in a longer text, prove nothing")
+    min_confidence: float = Field(0.6, ge=0, le=1, description="English recognised with less is null")
     min_confidence_unknown: float = Field(
-        0.55, ge=0, le=1, description="the same where the language is unknown: the rest is not confidently English"
+        0.7, ge=0, le=1, description="the same where the language is unknown: the rest is not confidently English"
     )
 
 
@@ -60,11 +61,8 @@ class Transcribe(Stage):
         return {"pocketsphinx": pocketsphinx.provenance().revision}
 
     def provenance(self) -> tuple[Provenance, ...]:
-        return (
-            (pocketsphinx.provenance("words", "asr_confidence"),)
-            if self.config.backend == "reference"
-            else (pocketsphinx.provenance("transcript", "words", "text_lang", "asr_confidence"),)
-        )
+        heard = () if self.config.backend == "reference" else ("transcript", "text_lang")
+        return (pocketsphinx.provenance(*heard, "words", "asr_confidence"),)
 
     def setup(self) -> None:
         self.model = PocketSphinx()
@@ -131,6 +129,8 @@ class Transcribe(Stage):
         fit = _fit(found.words) if found else None
         if found is None or fit is None:
             return _null("the text of the longer recording is not heard here")
+        if len(found.words) < self.config.min_words:
+            return _null(f"too few words ({len(found.words)}) to tell which part of the longer text they are")
         if found.agreement < self.config.min_agreement or fit < self.config.min_fit:
             return _null(
                 "the text of the longer recording is not heard here: "
@@ -148,8 +148,8 @@ class Transcribe(Stage):
         if lang not in (pocketsphinx.LANGUAGE, None):
             return _null(f"no recogniser for {_name(lang)}")
         words = self.model.recognise(sound.pcm)
-        if not words:
-            return _null("no words recognised")
+        if len(words) < self.config.min_words:
+            return _null(f"too few words recognised ({len(words)})")
         confidence = round(float(np.mean([word.score for word in words])), 6)
         least = self.config.min_confidence if lang else self.config.min_confidence_unknown
         if confidence < least:
