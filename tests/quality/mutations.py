@@ -121,7 +121,7 @@ def swap_level_everywhere(row: Row, record: Record, dice: random.Random) -> Iter
         if not item["field"].endswith("_level") or row["answer_label"] != item["value"]:
             continue
         for match, other in _levels_in(row["answer"]):
-            family = next(family for family in FAMILIES if match[0] in family)
+            family = next(family for family in FAMILIES if match[0] in family and other in family)
             level = LEVELS[family.index(other)]
             yield changed(row, record, answer=replaced(row["answer"], match, other), answer_label=level,
                           evidence=with_evidence(row, place, value=level))  # fmt: skip
