@@ -146,7 +146,7 @@ class Stage(ABC):
         """Why this stage cannot run here (a missing package or model, and the mend), or None. Must be cheap."""
         return None
 
-    def setup(self) -> None:
+    def setup(self) -> None:  # noqa: B027 (a hook that most leave as it is)
         """Once per worker: load models."""
 
     @abstractmethod
@@ -157,5 +157,5 @@ class Stage(ABC):
         engine then bisects. Any other exception is retried and bisected likewise.
         """
 
-    def teardown(self) -> None:
+    def teardown(self) -> None:  # noqa: B027
         """Once per worker, at its end."""
