@@ -13,24 +13,25 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import fcntl
 import logging
 import math
 import os
 import secrets
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from datagen.errors import DatagenError, EnvironmentFault, RunError, UsageError
-from datagen.executors import admission
+from datagen.executors import admission, reaper
 from datagen.executors.admission import Machine, Share
 from datagen.executors.base import Completion, Executor, Fate, PoolSpec, Task, Worker
 from datagen.executors.boundary import Failure, describe
@@ -87,7 +88,10 @@ class RayExecutor(Executor):
     # --- The interface ---------------------------------------------------------------------------------------
 
     def admit(self, pools: Sequence[PoolSpec]) -> None:
-        machines = self._connected().machines()
+        session = self._connected()
+        machines = session.machines()
+        for pool in pools:
+            session.check_interpreter(pool)
         admission.check(pools, machines, share_cpus=self._share_cpus)
         self._shares.update(admission.plan(pools, machines))
         for pool in pools:
@@ -255,11 +259,13 @@ class RayExecutor(Executor):
         task, _ = member.queue.popleft()
         if member.queue:
             self._watch_head(member)
+        result: Any
+        failure: Failure | None
         if isinstance(value, BaseException):  # the answer could not be sent, or the payload not be read
-            failure, seconds = describe(_cause(value)), 0.0
+            result, failure, seconds = None, describe(_cause(value)), 0.0
         else:
-            failure, seconds = value[1], value[2]
-        if isinstance(failure, Failure):
+            result, failure, seconds = value
+        if failure is not None:
             self._answer(
                 pool,
                 task,
@@ -271,7 +277,7 @@ class RayExecutor(Executor):
                 seconds=seconds,
             )
         else:
-            self._answer(pool, task, Fate.DONE, result=value[0], seconds=seconds)
+            self._answer(pool, task, Fate.DONE, result=result, seconds=seconds)
         if pool.backlog or pool.exclusive:
             self._dispatch(pool)
 
@@ -283,7 +289,15 @@ class RayExecutor(Executor):
         import ray
 
         message = str(error).strip()
-        blameless = isinstance(error, ray.exceptions.ActorUnavailableError | ray.exceptions.NodeDiedError)
+        kinds = ray.exceptions
+        blameless = isinstance(
+            error,
+            kinds.ActorUnavailableError  # its machine does not answer (any more)
+            | kinds.NodeDiedError
+            | kinds.ObjectLostError  # it answered, but the answer is gone
+            | kinds.OutOfDiskError
+            | kinds.ObjectStoreFullError,
+        )
         if isinstance(error, ray.exceptions.RayActorError) and error.preempted:
             blameless = True
         if not blameless and not self._connected().node_alive(member.node):
@@ -491,16 +505,26 @@ class _Session:
         import ray
 
         self._ours = not ray.is_initialized()
-        self._folder: _SessionFolder | None = None
+        self._leftovers: _Leftovers | None = None
+        self._keeper = _Keeper()
         if self._ours:
             with _signals_kept():
                 if address is None:
-                    self._folder = _SessionFolder()
-                    _start_embedded(num_cpus, self._folder.path)
+                    self._start(num_cpus)
                 else:
                     _attach(address)
             atexit.register(self.end)
         self.actor_class = ray.remote(_Host)
+
+    def _start(self, num_cpus: int | None) -> None:
+        leftovers = self._leftovers = _Leftovers()
+        try:
+            with leftovers.marked():
+                self._keeper.run(lambda: _start_embedded(num_cpus, leftovers.folder))
+        except BaseException:
+            self._keeper.end()
+            leftovers.remove()
+            raise
 
     def alive(self) -> bool:
         import ray
@@ -516,6 +540,15 @@ class _Session:
             )
             for node in self._nodes()
         ]
+
+    def check_interpreter(self, pool: PoolSpec) -> None:
+        """Ray waits for ever for a worker whose interpreter is missing. Known only for this machine."""
+        python = pool.resources.python
+        if self._leftovers is not None and python is not None and shutil.which(python) is None:
+            raise UsageError(
+                f"stage '{pool.name}' asks for the interpreter {python}, which is not an executable file here; "
+                f"make that environment, or change stages.{pool.name}.resources.python"
+            )
 
     def node_alive(self, node: str) -> bool:
         return any(alive["NodeID"] == node for alive in self._nodes())
@@ -538,13 +571,50 @@ class _Session:
         self._ours = False
         atexit.unregister(self.end)
         ray.shutdown(wait_for_processes=True)
-        if self._folder is not None:
-            self._folder.remove()
+        self._keeper.end()
+        if self._leftovers is not None:
+            self._leftovers.remove()
 
     def _nodes(self) -> list[dict[str, Any]]:
         import ray
 
         return [node for node in ray.nodes() if node["Alive"]]
+
+
+class _Keeper:
+    """A thread that lasts, to start processes from.
+
+    Ray asks the kernel to end its processes with their parent, so that nothing outlives a killed driver. The kernel
+    takes "parent" to be the *thread* that started them: without this, Ray would end with a short-lived thread.
+    """
+
+    def __init__(self) -> None:
+        self._over = threading.Event()
+
+    def run(self, start: Callable[[], None]) -> None:
+        if threading.current_thread() is threading.main_thread():
+            start()
+            return
+        done = threading.Event()
+        errors: list[BaseException] = []
+
+        def keep() -> None:
+            try:
+                start()
+            except BaseException as error:
+                errors.append(error)
+                return
+            finally:
+                done.set()
+            self._over.wait()
+
+        threading.Thread(target=keep, name="datagen-ray-keeper", daemon=True).start()
+        done.wait()
+        if errors:
+            raise errors[0]
+
+    def end(self) -> None:
+        self._over.set()
 
 
 def _start_embedded(num_cpus: int | None, folder: Path) -> None:
@@ -609,46 +679,36 @@ def _signals_kept() -> Any:
             signal.signal(signal.SIGTERM, before)
 
 
-class _SessionFolder:
-    """Where an embedded Ray keeps its sockets and logs. Folders of drivers that were killed are swept away.
+class _Leftovers:
+    """An embedded Ray's folder (sockets, logs) and the process that sees to it that neither it nor Ray stays.
 
-    Under /tmp where the usual place has a long name: socket paths may have 107 bytes, of which Ray takes about 70.
+    The folder is under /tmp where the usual place has a long name: socket paths may have 107 bytes, and Ray takes
+    about 70 of them.
     """
-
-    _PREFIX = "datagen-ray-"
 
     def __init__(self) -> None:
         parent = Path(tempfile.gettempdir())
         if len(str(parent).encode()) > 16 and os.access("/tmp", os.W_OK):
             parent = Path("/tmp")
-        self._sweep(parent)
-        self.path = Path(tempfile.mkdtemp(prefix=self._PREFIX, dir=parent))
-        self._lock = self._hold(self.path)
+        self.folder = Path(tempfile.mkdtemp(prefix="datagen-ray-", dir=parent))
+        # In a session of its own, so that what is sent to the driver's process group does not end it first.
+        self._reaper = subprocess.Popen(
+            [sys.executable, "-I", "-S", reaper.__file__, str(self.folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
+
+    @contextlib.contextmanager
+    def marked(self) -> Iterator[None]:
+        """Processes started here are known to the reaper, and so are theirs."""
+        os.environ[reaper.MARK] = str(self.folder)
+        try:
+            yield
+        finally:
+            del os.environ[reaper.MARK]
 
     def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
-        if self._lock is not None:
-            self._lock.close()
-
-    @classmethod
-    def _hold(cls, folder: Path) -> TextIO | None:
-        """Lock the folder; None when its driver lives (the lock goes with the process, however it ends)."""
-        lock = (folder / "driver.lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            return None
-        return lock
-
-    @classmethod
-    def _sweep(cls, parent: Path) -> None:
-        for folder in sorted(parent.glob(f"{cls._PREFIX}*")):
-            # Without a lock file it is just being made (or not ours at all).
-            with contextlib.suppress(OSError):
-                if folder.stat().st_uid != os.getuid() or not (folder / "driver.lock").exists():
-                    continue
-                lock = cls._hold(folder)
-                if lock is not None:
-                    shutil.rmtree(folder, ignore_errors=True)
-                    lock.close()
+        self._reaper.communicate()
