@@ -29,7 +29,7 @@ import soxr
 
 from datagen.audio import prepare
 from datagen.readers import scan
-from datagen.stages.ingest import IngestConfig, Ingest
+from datagen.stages.ingest import Ingest, IngestConfig
 
 GOAL = 0.7
 ALIAS_DB = -80.0

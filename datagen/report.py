@@ -95,9 +95,12 @@ def _print_samples(space: Workspace) -> None:
 
 def _print_counts(counts: list[StageCount]) -> None:
     """One line per stage; below it, dimmed, why rows were dropped or rejected."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
     for column in ("stage", "shards", "in", "ok", "rejected", "dropped", "seconds", "made"):
-        table.add_column(column, justify="left" if column in {"stage", "made"} else "right", no_wrap=True)
+        left = column in {"stage", "made"}
+        table.add_column(
+            column, justify="left" if left else "right", no_wrap=True, min_width=0 if left else len(column)
+        )
     for c in counts:
         shown = ["", "", "", ""] if c.table == "run" else [f"{n:,}" for n in (c.rows_in, c.ok, c.rejected, c.dropped)]
         made = ", ".join(f"{n:,} {name}" for name, n in c.made.items() if name != "annotations")

@@ -27,7 +27,16 @@ import pyarrow.compute as pc
 from datagen import digest
 from datagen.files import Files
 from datagen.tables import (
-    ANNOTATION, ID, OK, PARENT, REASON, REJECTS, SOURCES, STATUS, STATUS_FIELDS, is_heavy,
+    ANNOTATION,
+    ID,
+    OK,
+    PARENT,
+    REASON,
+    REJECTS,
+    SOURCES,
+    STATUS,
+    STATUS_FIELDS,
+    is_heavy,
 )  # fmt: skip
 
 WHOLE = "all"  #: in place of a shard number, for units that span all shards

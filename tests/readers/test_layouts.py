@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from datagen.readers import describe, scan
-from datagen.stages.ingest import IngestConfig, Ingest
+from datagen.stages.ingest import Ingest, IngestConfig
 from datagen.tables import REJECTS, SOURCES
 from datagen.testing.corpora import LAYOUTS, iemocap_dialogs
 

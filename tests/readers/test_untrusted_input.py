@@ -16,7 +16,7 @@ import pytest
 from datagen.errors import RowError, UsageError
 from datagen.readers import scan
 from datagen.readers.tree import Tree
-from datagen.stages.ingest import IngestConfig, Ingest
+from datagen.stages.ingest import Ingest, IngestConfig
 from datagen.testing.corpora import LAYOUTS, encoded, tone
 
 WAV = encoded(tone(1))

@@ -14,7 +14,7 @@ import soundfile
 
 from datagen.audio import decode_flac
 from datagen.readers import scan
-from datagen.stages.ingest import IngestConfig, Ingest
+from datagen.stages.ingest import Ingest, IngestConfig
 from datagen.tables import ANNOTATIONS, RECORDINGS
 from datagen.testing.corpora import LAYOUTS, encoded, tone
 
