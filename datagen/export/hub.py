@@ -214,8 +214,10 @@ def _collect(
     makers = run.provenance
     lineage = published.lineage()
 
+    emotions = pa.array(tables.EMOTIONS, pa.string())
+
     def complete(rows: pa.Table, table: str) -> pa.Table:
-        rows = rows.append_column("emotion_id", pc.index_in(rows.column("emotion"), _EMOTIONS).cast(pa.int64()))
+        rows = rows.append_column("emotion_id", pc.index_in(rows.column("emotion"), emotions).cast(pa.int64()))
         for column in (permissions := licensing.of_rows(rows, makers, lineage, licences)).column_names:
             rows = rows.append_column(column, permissions.column(column))
         if default:
@@ -258,9 +260,6 @@ def _collect(
     order = {task: number for number, task in enumerate(("clips", *tables.TASKS))}
     names = sorted(found, key=lambda name: (order.get(name, len(order)), name))
     return {name: found[name] for name in names}, {table: dict(sorted(why.items())) for table, why in left_out.items()}
-
-
-_EMOTIONS = pa.array(tables.EMOTIONS, pa.string())
 
 
 def _has_splits(run: RunReader) -> bool:
