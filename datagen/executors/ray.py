@@ -19,6 +19,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,8 @@ _log = logging.getLogger(__name__)
 
 #: Paths and counts are all that travels; Ray's own minimum is 75 MiB.
 OBJECT_STORE_BYTES = 128 * 2**20
+#: How long a cluster's address may take to accept a connection.
+CONNECT_TIMEOUT_S = 10.0
 #: Starts of one pool's workers that may fail in a row, once a worker of it has been seen to work.
 MOST_FAILED_STARTS = 3
 
@@ -647,6 +650,8 @@ def _start_embedded(num_cpus: int | None, folder: Path) -> None:
 def _attach(address: str) -> None:
     import ray
 
+    if address != "auto":
+        _check_listening(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # ConnectionError, RuntimeError (version), AuthenticationError, ...
@@ -655,6 +660,20 @@ def _attach(address: str) -> None:
             f"({ray.__version__}) running there? Without --ray-address one is started on this machine"
         ) from error
     _silence()
+
+
+def _check_listening(address: str) -> None:
+    """Whether anything answers there at all: Ray itself tries for minutes, and says so in its own words."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise UsageError(f"--ray-address {address}: give host:port (Ray's own port is 6379), or 'auto'")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise UsageError(
+            f"--ray-address {address}: nothing answers there ({error}). Start the cluster, correct the address, or "
+            "leave it away: then a Ray is started on this machine"
+        ) from error
 
 
 def _silence() -> None:

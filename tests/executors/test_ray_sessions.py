@@ -167,21 +167,16 @@ def test_a_ray_outlives_the_thread_that_started_it(drive):
     until(lambda: driver.left() == [])
 
 
-def test_an_interpreter_that_is_not_there_is_refused(drive):
+def test_a_driver_that_gives_up_without_shutting_down_leaves_nothing(drive):
+    """It asks for an interpreter that does not exist, is refused, and ends."""
     driver = drive(
-        WORKING + "from datagen.errors import UsageError\n"
-        "try:\n"
-        "    executor.admit([PoolSpec('llm', Making(), Resources(cpus=1, python='/no/such/python'))])\n"
-        "except UsageError as error:\n"
-        "    tell(refused=str(error))\n"
+        WORKING + "tell(folder=folder)\n"
+        "executor.admit([PoolSpec('llm', Making(), Resources(cpus=1, python='/no/such/python'))])\n"
     )
-    assert "stages.llm.resources.python" in driver.says()["refused"]
-
-
-def test_a_driver_that_forgets_to_shut_down_leaves_nothing(drive):
-    driver = drive(WORKING + "tell(folder=folder)\n")
     folder = Path(driver.says()["folder"])
-    assert driver.process.wait() == 0, driver.complaints()
+    assert driver.process.wait() == 1
+    assert "UsageError: stage 'llm' asks for the interpreter /no/such/python" in driver.complaints()
+    assert "stages.llm.resources.python" in driver.complaints()
     until(lambda: driver.left() == [])
     assert not folder.exists()
 
@@ -246,16 +241,3 @@ def test_on_a_cluster_a_dying_node_blames_no_task(drive, tmp_path, monkeypatch):
     assert driver.says() == {"again": "again"}
     assert driver.says() == {"cluster_lives": True}
     assert driver.process.wait() == 0, driver.complaints()
-
-
-def test_an_address_where_no_ray_answers_is_a_usage_error(drive):
-    driver = drive(
-        "import json\n"
-        "from datagen.errors import UsageError\n"
-        "from datagen.executors.ray import RayExecutor\n"
-        "try:\n"
-        "    RayExecutor(address='auto').admit([])\n"
-        "except UsageError as error:\n"
-        "    print(json.dumps({'refused': str(error)}), flush=True)\n"
-    )
-    assert "--ray-address auto: cannot attach" in driver.says()["refused"]
