@@ -7,7 +7,8 @@ import socket
 import pytest
 
 from datagen.errors import UsageError
-from datagen.executors.ray import RayExecutor, _check_listening
+from datagen.executors.ray import RayExecutor
+from datagen.executors.session import _check_listening
 
 
 def test_an_address_where_nothing_answers_is_refused():
