@@ -141,7 +141,8 @@ def make_executor(config: ExecutorConfig) -> Executor:
         return LocalExecutor()
     from datagen.executors.ray import RayExecutor
 
-    return RayExecutor(address=config.address, num_cpus=config.cpus, start_timeout_s=config.start_timeout_s)
+    own = config.address is None  # on our own machine stages take turns on the cores; a cluster is not ours to crowd
+    return RayExecutor(config.address, config.cpus, start_timeout_s=config.start_timeout_s, share_cpus=own)
 
 
 def forget(space: Workspace, start: str) -> int:
