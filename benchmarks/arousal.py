@@ -33,10 +33,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from datagen import calibration, tables
-from datagen.models.acoustic import CUES, as_array
+from datagen import tables
 from datagen.models.f0 import F0Tracker
-from datagen.prosody import Floats, Track
+from datagen.speech import calibration
+from datagen.speech.arousal import CUES, as_array
+from datagen.speech.prosody import Floats, Track
 from datagen.stages.affect import Affect
 from datagen.stages.calibrate import Calibrate, CalibrateConfig
 from datagen.stages.describe import Describe

@@ -27,8 +27,8 @@ import pyarrow.parquet as pq
 import soundfile
 import soxr
 
-from datagen.audio import prepare
 from datagen.readers import scan
+from datagen.speech.audio import prepare
 from datagen.stages.ingest import Ingest, IngestConfig
 
 GOAL = 0.7

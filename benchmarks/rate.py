@@ -4,7 +4,7 @@
     python benchmarks/rate.py --manifest FOLDER/manifest.jsonl --limit 200
 
 Rate from nuclei is the fallback where no word times are known. The truth is the text's syllables as spoken in full
-(``datagen.text``), over the same seconds of speech; people swallow some, so a count a little low is no error.
+(``datagen.speech.text``), over the same seconds of speech; people swallow some, so a count a little low is no error.
 
 Exits 1 when the median error of a clip's count exceeds 20 %, or the correlation of the rates over all clips is
 below 0.6.
@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datagen import prosody, text
 from datagen.models.f0 import F0Tracker
+from datagen.speech import prosody, text
 
 SHARED = Path(__file__).resolve().parents[1] / ".." / "shared" / "corpora" / "devset" / "manifest.jsonl"
 

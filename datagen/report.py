@@ -50,6 +50,7 @@ def finished(space: Workspace, outcome: Outcome) -> None:
         + ("" if done else " - everything was done already")
         + (f"; input: {', '.join(news)}" if news else "")
     )
+    _print_notes(space)
     _print_rejects_hint(space)
     if any(s.kind is Kind.SINK for s in space.pipeline.stages.values()) and _exported(space):
         _print_samples(space)
@@ -122,6 +123,14 @@ def _print_conservation(counts: list[StageCount], space: Workspace) -> bool:
     return True
 
 
+def _print_notes(space: Workspace) -> None:
+    """What a stage that saw all rows wants a person to know."""
+    for name, stage in space.pipeline.stages.items():
+        if stage.kind is Kind.BARRIER and (unit := space.plan.done(name, None)) is not None:
+            for note in space.store.artifact(unit).get("notes", ()):
+                console.print(f"[bold yellow]note[/bold yellow]  {name}: {escape(note)}", soft_wrap=True)
+
+
 def _print_rejects_hint(space: Workspace) -> None:
     rejects = all_rejects(space.plan, space.store)
     if len(rejects):
@@ -136,6 +145,7 @@ def status(space: Workspace) -> bool:
     _print_counts(counts)
     holds = _print_conservation(counts, space)
     _print_drift(space)
+    _print_notes(space)
     _print_rejects_hint(space)
     return holds
 
@@ -144,7 +154,7 @@ def _print_drift(space: Workspace) -> None:
     """How far the clips there are now lie from those the calibration was fitted to."""
     if "calibrate" not in space.pipeline.stages or space.plan.done("calibrate", None) is None:
         return
-    from datagen.calibration import drift
+    from datagen.speech.calibration import drift
 
     stage = space.pipeline.stages["calibrate"]
     columns = [*stage.reads, *stage.optional_reads]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from datagen.prosody import Floats, Track, normalise
+from datagen.speech.prosody import Floats, Track, normalise
 
 NAME, LICENCE = "swift-f0", "MIT"
 #: Search range in Hz: creaky men to shouting children. The network's own range is 46.9 to 2093.8 Hz.

@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from datagen import text
 from datagen.models.g2p import pronounce
+from datagen.speech import text
 from datagen.stage import Provenance
 
 Pcm = npt.NDArray[np.int16]

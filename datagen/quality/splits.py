@@ -170,6 +170,17 @@ def assign(groups: Groups, fractions: Mapping[str, float], bound: Mapping[int, s
     return result
 
 
+def unfillable(groups: Groups, fractions: Mapping[str, float], bound: Mapping[int, str]) -> list[str]:
+    """Splits that ``assign`` has no group left for; the largest share is served first, then the last named."""
+    wanted = [name for name, share in fractions.items() if share > 0]
+    free = len(groups.names) - len(bound)
+    empty = sorted(
+        (name for name in wanted if name not in bound.values()),
+        key=lambda name: (-fractions[name], -wanted.index(name)),
+    )
+    return sorted(empty[free:], key=wanted.index)
+
+
 def _reserved(wanted: Sequence[str], members: Mapping[str, int], but: str) -> int:
     """How many groups have to be left over for splits that are still empty, besides ``but``."""
     return sum(1 for name in wanted if name != but and not members[name])

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 from datagen.readers.tree import FileInfo, Refused
+from datagen.speech.text import language
 from datagen.tables import ANNOTATION, REJECTS, SOURCES
-from datagen.text import language
 
 #: Dimensions that must lie in 0..1; a corpus with another scale says so (``scales``).
 DIMENSIONS = ("arousal", "dominance", "valence")

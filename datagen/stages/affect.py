@@ -1,6 +1,6 @@
 """Dimensional affect, raw: what a backend measures or predicts. ``describe`` turns it into arousal, dominance, valence.
 
-``acoustic`` is embedded and needs no weights: cues of rule-based arousal (``datagen/models/acoustic.py``). Dominance
+``acoustic`` is embedded and needs no weights: cues of rule-based arousal (``datagen/speech/arousal.py``). Dominance
 and valence cannot be heard that way and stay null.
 """
 
@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from datagen import prosody, tables
+from datagen import tables
 from datagen.errors import RowError
+from datagen.speech import prosody
 from datagen.stage import Kind, Output, Provenance, Reject, Stage, StageConfig
 
 
@@ -32,15 +33,17 @@ class Affect(Stage):
     batch_seconds = 600.0
 
     def semantics(self) -> dict[str, Any]:
-        from datagen.models import acoustic, f0
+        from datagen.models import f0
+        from datagen.speech import arousal
 
-        return {"cues": acoustic.REVISION, "f0": f"{f0.NAME} {f0.revision()}"}
+        return {"cues": arousal.REVISION, "f0": f"{f0.NAME} {f0.revision()}"}
 
     def provenance(self) -> tuple[Provenance, ...]:
-        from datagen.models import acoustic, f0
+        from datagen.models import f0
+        from datagen.speech import arousal
 
         note = f"after Bone, Lee & Narayanan 2014, on F0 from {f0.NAME} {f0.revision()} ({f0.LICENCE})"
-        return (Provenance(acoustic.NAME, acoustic.REVISION, acoustic.LICENCE, ("arousal_cues",), note),)
+        return (Provenance(arousal.NAME, arousal.REVISION, arousal.LICENCE, ("arousal_cues",), note),)
 
     def check(self) -> str | None:
         from datagen.models import f0
@@ -53,8 +56,8 @@ class Affect(Stage):
         self._tracker: prosody.Tracker = F0Tracker()
 
     def process(self, batch: pa.Table) -> Output:
-        from datagen.audio import decode_flac
-        from datagen.models import acoustic
+        from datagen.speech import arousal
+        from datagen.speech.audio import decode_flac
 
         rows: list[dict[str, Any]] = []
         rejects: list[Reject] = []
@@ -65,5 +68,5 @@ class Affect(Stage):
                 rejects.append(Reject(row, error.error_class, error.message))
                 rows.append({})
                 continue
-            rows.append({"arousal_cues": acoustic.cues(measured)})
+            rows.append({"arousal_cues": arousal.cues(measured)})
         return Output(tables.from_rows(rows, tables.AFFECT), rejects)

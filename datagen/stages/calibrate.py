@@ -1,7 +1,7 @@
 """Fit once per run what "high" and "low" mean here: distributions, speaker baselines, weights of the arousal cues.
 
 The artifact is frozen: later clips are described with it until somebody asks for a refit, so that a word keeps its
-meaning while a corpus grows. ``drift`` says when that stops being wise. See ``datagen/calibration.py``.
+meaning while a corpus grows. ``drift`` says when that stops being wise. See ``datagen/speech/calibration.py``.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from datagen import calibration
-from datagen.calibration import drift
+from datagen.speech import calibration
+from datagen.speech.calibration import drift
 from datagen.stage import Kind, Output, Stage
 
 __all__ = ["Calibrate", "CalibrateConfig", "drift"]

@@ -10,8 +10,8 @@ from typing import Any, Self
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from datagen import calibration, tables
-from datagen.models import acoustic
+from datagen import tables
+from datagen.speech import arousal, calibration
 from datagen.stage import Kind, Output, Stage, StageConfig
 
 
@@ -38,7 +38,7 @@ class Describe(Stage):
     writes = tables.DESCRIBE
 
     def semantics(self) -> dict[str, Any]:
-        return {"arousal": acoustic.REVISION, "dead_zones": calibration.DEAD_ZONES}
+        return {"arousal": arousal.REVISION, "dead_zones": calibration.DEAD_ZONES}
 
     def process(self, batch: pa.Table) -> Output:
         columns = calibration.apply(batch, self.artifacts["calibrate"], self.config.low, self.config.high)

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from datagen import audio
 from datagen.errors import RowError
 from datagen.readers.config import CorpusConfig, LayoutConfig
 from datagen.readers.contents import Contents
+from datagen.speech import audio
 from datagen.stage import Kind, Output, Reject, Stage
 from datagen.tables import ANNOTATIONS, RECORDINGS
 

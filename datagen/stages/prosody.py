@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from datagen import prosody, tables, text
+from datagen import tables
 from datagen.errors import RowError
-from datagen.prosody import Measured
+from datagen.speech import prosody, text
+from datagen.speech.prosody import Measured
 from datagen.stage import Kind, Output, Provenance, Reject, Stage, StageConfig
 
 _COLUMNS = ("f0_median_hz", "f0_range_st", "voiced_ratio")
@@ -55,7 +56,7 @@ class Prosody(Stage):
         self._tracker: prosody.Tracker = F0Tracker()
 
     def process(self, batch: pa.Table) -> Output:
-        from datagen.audio import decode_flac
+        from datagen.speech.audio import decode_flac
 
         rows: list[dict[str, Any]] = []
         rejects: list[Reject] = []

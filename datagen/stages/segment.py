@@ -24,12 +24,13 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
-from datagen import cuts, labels, tables, text
-from datagen.audio import decode_flac, encode_flac
-from datagen.cuts import Span
+from datagen import tables
 from datagen.errors import RowError
-from datagen.labels import Note
 from datagen.models import silero
+from datagen.speech import cuts, labels, text
+from datagen.speech.audio import decode_flac, encode_flac
+from datagen.speech.cuts import Span
+from datagen.speech.labels import Note
 from datagen.stage import Drop, Kind, Output, Provenance, Reject, Stage, StageConfig
 from datagen.tables import SAMPLE_RATE
 

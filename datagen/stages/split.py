@@ -14,14 +14,20 @@ from pydantic import Field, field_validator
 
 from datagen import tables
 from datagen.errors import RunError, UsageError
-from datagen.quality.splits import HOLDOUT, assign, find_groups, official_split, pinned
+from datagen.quality.splits import HOLDOUT, assign, find_groups, official_split, pinned, unfillable
 from datagen.stage import Kind, Output, Stage, StageConfig
 
 _SHARD = re.compile(r"^(\w+)-\d+-of-\d+\.parquet$")
 
 
+#: The shares where none are asked for.
+USUAL = {"train": 0.9, "validation": 0.05, "test": 0.05}
+
+
 class SplitConfig(StageConfig):
-    fractions: dict[str, float] = Field(default={"train": 0.9, "validation": 0.05, "test": 0.05})
+    fractions: dict[str, float] | None = None
+    """Share of each split. Shares that are asked for are kept or refused. Unset: ``USUAL``, and what a corpus of one
+    or two speakers cannot fill stays empty, with a note."""
     by: Literal["seconds", "clips"] = "seconds"
     official: bool = True
     """Keep a corpus's own splits. False: split all of it anew."""
@@ -35,7 +41,9 @@ class SplitConfig(StageConfig):
 
     @field_validator("fractions")
     @classmethod
-    def _sane(cls, fractions: dict[str, float]) -> dict[str, float]:
+    def _sane(cls, fractions: dict[str, float] | None) -> dict[str, float] | None:
+        if fractions is None:
+            return None
         bad = [name for name, share in fractions.items() if not re.fullmatch(r"\w+", name) or not 0 <= share <= 1]
         if bad or HOLDOUT in fractions:
             raise ValueError(
@@ -92,8 +100,12 @@ class Split(Stage):
         bound |= pinned(groups, self._wishes(batch), [g for g in range(len(groups.names)) if g not in held])
         everything = len(held) == len(groups.names)
         splits = [HOLDOUT] * len(groups.names)
+        fractions, notes = self.config.fractions or USUAL, []
         if not everything:
-            splits = assign(groups, self.config.fractions, bound, seed=self.seed)
+            if self._lenient() and (empty := unfillable(groups, fractions, bound)):
+                fractions = {name: share for name, share in fractions.items() if name not in empty}
+                notes = [_too_small([name for g, name in enumerate(groups.names) if g not in held], empty)]
+            splits = assign(groups, fractions, bound, seed=self.seed)
         elif groups.names:
             raise RunError(
                 f"split.holdout ({', '.join(self.config.holdout)}) covers every clip: nothing is left to train on. "
@@ -102,8 +114,13 @@ class Split(Stage):
         column = [splits[group] for group in groups.label.tolist()]
         artifact = _report(batch, column, groups.label, seconds)
         artifact["holdout_not_in_input"] = strange
+        artifact["notes"] = notes
         columns = pa.table({"split": pa.array(column, pa.string())})
         return Output(tables.cast(columns, self.writes), artifact=artifact)
+
+    def _lenient(self) -> bool:
+        """Whether nobody asked for particular splits, nor for disjoint texts, which may join everything."""
+        return self.config.fractions is None and not self.config.disjoint_texts
 
     def _wishes(self, batch: pa.Table) -> dict[str, list[str | None]]:
         """Who binds which row to which split: this run's last commit, ``previous``, the corpora themselves."""
@@ -161,6 +178,15 @@ def read_assignment(where: str) -> tuple[dict[str, str], dict[str, str]]:
                 if known.setdefault(value, split) != split:
                     raise UsageError(f"split.previous: {path} has {key} {value} in {known[value]} and in {split}")
     return clips, speakers
+
+
+def _too_small(groups: list[str], empty: list[str]) -> str:
+    shown = ", ".join(groups[:3]) + (f" and {len(groups) - 3} more" if len(groups) > 3 else "")
+    return (
+        f"no {' and no '.join(empty)} split: clips of one speaker or one recording stay together, and here that leaves "
+        f"{len(groups)} group{'s' * (len(groups) != 1)} ({shown}). Whatever is trained on this cannot be measured on "
+        "it; add recordings of other speakers, or name the speakers if the input does not"
+    )
 
 
 def _report(batch: pa.Table, splits: list[str], label: Any, seconds: Any) -> dict[str, Any]:

@@ -19,12 +19,13 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from datagen import tables, text
-from datagen.audio import decode_flac
+from datagen import tables
 from datagen.errors import RowError
-from datagen.labels import CONTEXT
 from datagen.models import pocketsphinx
 from datagen.models.pocketsphinx import Pcm, PocketSphinx, Word
+from datagen.speech import text
+from datagen.speech.audio import decode_flac
+from datagen.speech.labels import CONTEXT
 from datagen.stage import Output, Provenance, Reject, Stage, StageConfig
 
 Row = dict[str, Any]

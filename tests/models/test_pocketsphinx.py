@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datagen import text
-from datagen.audio import decode_flac
 from datagen.models.pocketsphinx import PocketSphinx, fit
+from datagen.speech import text
+from datagen.speech.audio import decode_flac
 
 CLIPS = Path(__file__).resolve().parents[2] / "examples" / "clips"
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "corpora"

@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datagen.audio import decode_flac
 from datagen.models import silero
+from datagen.speech.audio import decode_flac
 from datagen.testing.speech import synth
 
 CLIPS = Path(__file__).resolve().parents[2] / "examples" / "clips"

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datagen import calibration, tables
-from datagen.calibration import key
+from datagen import tables
+from datagen.speech import calibration
+from datagen.speech.calibration import key
 from datagen.stages.calibrate import Calibrate, CalibrateConfig, drift
 from datagen.stages.describe import Describe, DescribeConfig
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 import soundfile
 
-from datagen.audio import decode_flac
 from datagen.readers import scan
+from datagen.speech.audio import decode_flac
 from datagen.stages.ingest import Ingest, IngestConfig
 from datagen.tables import ANNOTATIONS, RECORDINGS
 from datagen.testing.corpora import LAYOUTS, encoded, tone

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from datagen import tables
-from datagen.audio import encode_flac
-from datagen.models import acoustic
+from datagen.speech import arousal
+from datagen.speech.audio import encode_flac
 from datagen.stage import Stage
 from datagen.stages.affect import Affect
 from datagen.stages.prosody import Prosody, rate_from_words
@@ -148,7 +148,7 @@ def test_cues_rise_with_effort() -> None:
     stage = Affect()
     stage.setup()
     calm, angry = rows(stage, batch([say(TEXT, VOICES[0], e, noise_db=-75)[0] for e in ("calm", "angry")]))
-    for cue in acoustic.CUES:
+    for cue in arousal.CUES:
         assert angry["arousal_cues"][cue] > calm["arousal_cues"][cue], cue
     assert calm["arousal_raw"] is None and calm["valence_raw"] is None
 

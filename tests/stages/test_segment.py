@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from datagen import tables
-from datagen.audio import decode_flac, encode_flac, prepare
 from datagen.models import silero
+from datagen.speech.audio import decode_flac, encode_flac, prepare
 from datagen.stages.segment import Segment, SegmentConfig, levels
 from datagen.testing.speech import synth
 

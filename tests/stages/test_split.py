@@ -1,6 +1,7 @@
 """Splits: nobody in two of them, shares met as far as groups allow, earlier assignments kept."""
 
 import json
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from datagen import tables
 from datagen.errors import RunError, UsageError
 from datagen.quality.splits import straddling
-from datagen.stages.split import Split, SplitConfig
+from datagen.stages.split import USUAL, Split, SplitConfig
 from datagen.testing.batches import batch_for
 
 DEVSET = Path(__file__).parents[2].parent / "shared" / "corpora" / "devset"
@@ -75,9 +76,33 @@ def test_the_seed_decides_and_the_order_does_not():
 
 def test_too_few_groups_is_an_error_that_lists_them():
     rows = [clip(n, speaker="toy/one") for n in range(9)] + [clip(10, speaker="toy/two")]
+    asked = {"train": 0.9, "validation": 0.05, "test": 0.05}
     with pytest.raises(RunError, match=r"speaker toy/one: 9 clips.*speaker toy/two: 1 clips.*split\.fractions"):
-        split(rows)
+        split(rows, fractions=asked)
     assert set(split(rows, fractions={"train": 0.8, "test": 0.2})[0].values()) == {"train", "test"}
+
+
+@pytest.mark.parametrize(
+    ("speakers", "filled", "note"),
+    [
+        (1, {"train"}, r"no validation and no test split.*1 group \(speaker toy/0\)"),
+        (2, {"train", "test"}, r"no validation split.*2 groups"),
+        (3, {"train", "validation", "test"}, None),
+    ],
+)
+def test_where_no_shares_are_asked_for_a_small_corpus_fills_what_it_can_and_is_told(speakers, filled, note):
+    result, report = split([clip(n, speaker=f"toy/{n % speakers}") for n in range(12)])
+    assert set(result.values()) == filled
+    assert len(report["notes"]) == (note is not None)
+    assert note is None or re.search(note, report["notes"][0])
+
+
+def test_a_small_corpus_that_grows_fills_its_empty_splits_and_moves_nobody():
+    rows = [clip(n, speaker="toy/0") for n in range(9)]
+    first, _ = split(rows)
+    grown, report = split([*rows, *(clip(100 + n) for n in range(40))], previous=committed(first))
+    assert {name: grown[name] for name in first} == first
+    assert set(grown.values()) == {"train", "validation", "test"} and report["notes"] == []
 
 
 def test_unknown_speakers_hang_together_by_recording_only():
@@ -126,6 +151,8 @@ def test_held_out_corpora_are_never_trained_on():
     result, report = split(rows, holdout=["ravdess", "iemocap"])
     assert [name for clip_id, name in result.items() if int(clip_id[1:]) >= 100] == ["holdout"] * 6
     assert report["holdout_not_in_input"] == ["iemocap"]
+    lonely = [clip(0), *rows[-6:-1]]
+    assert re.search(r"leaves 1 group \(speaker toy/0\)", split(lonely, holdout=["ravdess"])[1]["notes"][0])
     assert share({k: v for k, v in result.items() if v != "holdout"}, "train") == 0.9
     with pytest.raises(RunError, match="nothing is left to train on"):
         split(rows, holdout=["ravdess", "toy"])
@@ -232,13 +259,15 @@ ROWS = st.lists(
 @given(ROWS, st.randoms(use_true_random=False), st.integers(0, 3), st.booleans())
 def test_nobody_straddles_order_is_nothing_and_growth_moves_nobody(rows, random, seed, hold):
     config = {"holdout": ["bench"] if hold else []}
+    if seed % 2:
+        config["fractions"] = USUAL  # asked for, hence kept or refused
     try:
         once, report = split(rows, seed=seed, **config)  # asserts that nobody straddles
     except RunError as error:
         assert "split" in str(error)
         event("infeasible")
         return
-    assert set(once.values()) >= {"train", "validation", "test"}
+    assert set(once.values()) >= ({"train"} if report["notes"] else {"train", "validation", "test"})
     assert split(random.sample(rows, len(rows)), seed=seed, **config)[0] == once
     assert sum(entry["clips"] for entry in report["splits"].values()) == len(rows)
     if hold:

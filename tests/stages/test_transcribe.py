@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from datagen import tables, text
-from datagen.audio import decode_flac, encode_flac
-from datagen.labels import CONTEXT
+from datagen import tables
+from datagen.speech import text
+from datagen.speech.audio import decode_flac, encode_flac
+from datagen.speech.labels import CONTEXT
 from datagen.stages.transcribe import Transcribe, TranscribeConfig
 from datagen.testing.speech import synth
 

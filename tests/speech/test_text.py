@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datagen import text
+from datagen.speech import text
 
 
 def test_words_keep_apostrophes_and_numbers_and_lose_punctuation():

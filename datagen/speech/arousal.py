@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from datagen.prosody import Floats, Measured, decibel
+from datagen.speech.prosody import Floats, Measured, decibel
 
 NAME, REVISION, LICENCE = "acoustic", "1", "Apache-2.0"
 CUES = ("log_f0", "intensity_db", "hf500_db")

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from datagen import labels
+from datagen.speech import labels
 
 
 def note(field, value, start=None, end=None, channel=None, source="corpus"):

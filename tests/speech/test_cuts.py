@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datagen import cuts
-from datagen.cuts import Limits
+from datagen.speech import cuts
+from datagen.speech.cuts import Limits
 
 LIMITS = Limits(longest=30.0, split_pause=0.8, shortest=2.0, pad=0.2)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datagen import prosody
 from datagen.models.f0 import F0Tracker
+from datagen.speech import prosody
 from datagen.testing.speech import VOICES, say, synth
 
 

@@ -22,8 +22,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from datagen.models import acoustic
-from datagen.prosody import Floats
+from datagen.speech import arousal
+from datagen.speech.prosody import Floats
 from datagen.stage import StageConfig
 
 VERSION = 1
@@ -87,7 +87,7 @@ class Columns:
         self.corpus, self.speaker, self.sex = (self.text(name) for name in ("corpus", "speaker", "sex"))
         self.rate_source = self.text("rate_source")
         raw = {name: np.clip(self.number(f"{name}_raw"), 0, 1) for name in ("arousal", "dominance", "valence")}
-        self.cues = acoustic.as_array(self._list("arousal_cues"))
+        self.cues = arousal.as_array(self._list("arousal_cues"))
         f0 = self.number("f0_median_hz")
         with np.errstate(invalid="ignore", divide="ignore"):
             semitones = 12 * np.log2(np.where(f0 > 0, f0, np.nan))
@@ -319,7 +319,7 @@ def _scores(columns: Columns, baselines: Mapping[str, Any]) -> Floats:
                 continue  # nothing was fitted
             found = _baseline_group(baselines["groups"], columns, int(row))
         centre[row], scale[row] = _floats(found["centre"]), np.nan_to_num(_floats(found["scale"]), nan=1.0)
-    return acoustic.score(columns.cues, centre, scale)
+    return arousal.score(columns.cues, centre, scale)
 
 
 def _fit_fusion(columns: Columns, scores: Floats, settings: Settings) -> dict[str, Any]:
@@ -333,7 +333,7 @@ def _fit_fusion(columns: Columns, scores: Floats, settings: Settings) -> dict[st
         if len(rows) < settings.min_group and name != key(None):
             fitted[name] = {"n": len(rows), "weights": None, "agreement": None}
             continue
-        measured = np.array(acoustic.agreement(scores[rows]))
+        measured = np.array(arousal.agreement(scores[rows]))
         k = settings.shrink_agreement
         counts = (~np.isnan(scores[rows][:, 1:])).sum(axis=0)
         shrunk = (counts * measured + k * settings.prior_agreement) / np.maximum(counts + k, 1)
@@ -356,7 +356,7 @@ def _fit_loudness(columns: Columns, settings: Settings) -> dict[str, Any]:
         n = int(both.sum())
         entry: dict[str, Any] = {"n": n, "spread_db": None, "agreement": None, "normalised": False}
         if n >= settings.min_group:
-            agreement = acoustic.rank_correlation(centred[both, 1], centred[both, 0])
+            agreement = arousal.rank_correlation(centred[both, 1], centred[both, 0])
             spread = float(_centre_and_scale(centred[both][:, 1:], np.zeros(1))[1][0])
             shrunk = n * agreement / (n + settings.shrink_agreement)
             entry["spread_db"], entry["agreement"] = round(spread, 6), round(agreement, 6)
@@ -377,7 +377,7 @@ def _values(columns: Columns, artifact: Mapping[str, Any], scores: Floats) -> di
         own = fusion.get(key(corpus))
         chosen = own if own and own["weights"] else fusion.get(key(None))
         weights[row] = _floats(chosen["weights"]) if chosen else np.nan
-    fused = acoustic.fuse(scores, weights)
+    fused = arousal.fuse(scores, weights)
     modelled = columns.values["arousal"]
     return {**columns.values, "arousal": np.where(np.isnan(modelled), fused, modelled)}
 

@@ -19,7 +19,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from datagen import text
+from datagen.speech import text
 
 Note = Mapping[str, Any]
 Label = dict[str, str | None]

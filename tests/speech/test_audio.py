@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from datagen import audio
-from datagen.audio import ERROR_CLASSES, decode, decode_flac, encode_flac, mix, prepare, to_16k, to_int16
 from datagen.errors import RowError
+from datagen.speech import audio
+from datagen.speech.audio import ERROR_CLASSES, decode, decode_flac, encode_flac, mix, prepare, to_16k, to_int16
 from datagen.testing.corpora import encoded, tone
 
-BROKEN = Path(__file__).parents[2] / "shared" / "corpora" / "broken"
+BROKEN = Path(__file__).parents[3] / "shared" / "corpora" / "broken"
 
 
 def via_ffmpeg(
