@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ _TARGETS: dict[str, frozenset[str]] = {
     "content+emotion": frozenset({"emotion"}),
     "content+voice": _VOICE,
 }
+_WHEN = re.compile(r"\b(when|time|how long)\b", re.IGNORECASE)
 MIN_REASONING, MAX_REASONING = 50, 200  # words; a quotation counts as one
 
 
@@ -95,22 +97,21 @@ def answer(sample: Sample, record: Record, lexicon: Lexicon) -> Iterable[str]:
         known = [str(item["quote"]) for item in sample["evidence"] if item["quote"]]
         if not any(quote in (*quotes, *asked_quotes) for quote in known):
             yield "neither the question nor the answer holds the words of the evidence"
+        wanted = expected(question, asked_quotes, record.transcript or "")
+        if wanted is not None and wanted not in [bare(quote) for quote in quotes]:
+            yield f"the question asks for '{wanted[:80]}', which is not what the answer says"
         if missing := [quote for quote in quotes if quote not in known]:
             yield f"the answer quotes '{missing[0][:80]}' without evidence"
     if sample["question_type"] == "content":
         first = sample["evidence"][0]
         if str(first["quote"]) not in (*quotes, *asked_quotes):
             yield "the answer does not hold the words of its first evidence item"
-        wanted = expected(question, asked_quotes, record.transcript or "")
-        if wanted is not None and wanted not in [bare(quote) for quote in quotes]:
-            yield f"the question asks for '{wanted}', which is not what the answer says"
-        if (
-            first["field"] == "words"
-            and first["value"]
-            and not quotes
-            and not all(time in masked for time in str(first["value"]).split("-"))
-        ):
-            yield "the answer does not give the times of its evidence"
+        if first["field"] == "words" and first["value"] and (_WHEN.search(question) or not quotes):
+            start, end = str(first["value"]).split("-")
+            if not 0 <= masked.find(start) <= masked.rfind(end):
+                yield "the answer does not give the times of its evidence, the start before the end"
+            if asked_quotes and str(first["quote"]) not in asked_quotes:
+                yield f"the question asks for the time of '{asked_quotes[0][:80]}', the answer is about other words"
 
 
 def reasoning(sample: Sample, lexicon: Lexicon) -> Iterable[str]:

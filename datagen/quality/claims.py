@@ -22,7 +22,7 @@ _QUOTE = re.compile(r'"([^"]*)"|“([^”“]*)”')
 #: Stands for a quotation in masked text; no word, and a sentence may end with it.
 QUOTE_MARK = "\N{LOW LINE}"
 #: Kinds of words that claim something by themselves.
-_CLAIMS = frozenset({"direct", "emotion", "sex", "pronoun", "age", "event", "relation", "cue"})
+_CLAIMS = frozenset({"direct", "emotion", "sex", "pronoun", "age", "event", "relation", "cue", "unmeasured"})
 _SENTENCE_END = frozenset(".!?;")
 _LOOK_RIGHT = 12  # tokens after a noun in which its level may follow
 #: Words that part a noun from a level word before it: "the volume is high with ...".

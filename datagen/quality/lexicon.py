@@ -23,7 +23,7 @@ _TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_][\w'-]*|\S")
 class Item:
     """What a word or phrase means.
 
-    ``kind``: noun, level, direct, emotion, cue, sex, pronoun, age, event, relation, negation, plain, ask, joiner,
+    ``kind``: noun, level, direct, emotion, cue, sex, pronoun, age, event, relation, unmeasured, negation, plain, ask, joiner,
     break. ``means`` maps every field the item may speak of to the values it allows; a level word means something
     only beside a noun of that field.
     """
@@ -165,6 +165,7 @@ def _entries(raw: Mapping[str, Any]) -> Iterable[tuple[str, Item]]:
     for kind, name, section in simple:
         for value, texts in section.items():
             yield from ((text, Item(kind, {name: frozenset([value])})) for text in texts)
+    yield from ((text, Item("unmeasured", {"unmeasured": frozenset()})) for text in raw["unmeasured"])
     for cue in raw["response_cues"]:
         yield from ((text, Item("cue", {"emotion": frozenset(cue["labels"])})) for text in cue["phrases"])
     for age in raw["ages"]:

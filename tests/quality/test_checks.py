@@ -167,7 +167,10 @@ def test_numbers_need_evidence_of_their_unit(text, sound):
         ("What are the first two words?", [], "no, no"), ("the last three words", [], "no, no way"),
         ("the first five words", [], ""), ("Which word comes right after _?", ["way"], ""),
         ("Which word comes directly before _?", ["way"], "no"), ("Which word comes right after _?", ["no"], ""),
-        ("What is said?", [], None),
+        ("What is said?", [], "no, no way"), ("What is the third word?", [], "way"),
+        ("What is the fifth word?", [], ""), ("Which word follows _?", ["no"], ""),
+        ("Which word precedes _?", ["way"], "no"), ("How many words are there?", [], ""),
+        ("Why does the speaker refuse?", [], None),
     ],
 )  # fmt: skip
 def test_questions_about_the_wording_are_worked_out(question, quotes, answer):
