@@ -20,7 +20,6 @@ Exits 1 when a goal is missed: 0.90 on RAVDESS, EMO-DB and the twin, 0.85 on nEM
 from __future__ import annotations
 
 import argparse
-import hashlib
 import io
 import json
 import sys
@@ -34,10 +33,8 @@ import numpy as np
 import pyarrow as pa
 
 from datagen import tables
-from datagen.models.f0 import F0Tracker
 from datagen.speech import calibration
 from datagen.speech.arousal import CUES, as_array
-from datagen.speech.prosody import Floats, Track
 from datagen.stages.affect import Affect
 from datagen.stages.calibrate import Calibrate, CalibrateConfig
 from datagen.stages.describe import Describe
@@ -47,19 +44,6 @@ HIGH = {"angry", "anger", "fearful", "fear", "fear (anxiety)", "happy", "happine
 LOW = {"neutral", "calm", "sad", "sadness", "bored", "boredom"}
 GOALS = {"ravdess": 0.90, "emodb": 0.90, "nemo": 0.85, "twin": 0.90, "twin-levelled": 0.90}
 SHARED = Path(__file__).resolve().parents[1] / ".." / "shared" / "corpora" / "devset" / "manifest.jsonl"
-
-
-class Remembering:
-    """The tracker in use; tracks each clip once for both stages."""
-
-    def __init__(self) -> None:
-        self._tracker, self._known = F0Tracker(), dict[bytes, Track]()
-
-    def track(self, samples: Floats) -> Track:
-        at = hashlib.blake2b(samples.tobytes()).digest()
-        if at not in self._known:
-            self._known[at] = self._tracker.track(samples)
-        return self._known[at]
 
 
 def measure(files: list[Path]) -> pa.Table:
@@ -80,13 +64,14 @@ def measure(files: list[Path]) -> pa.Table:
     batch = pa.table({"audio": pa.array(audio, pa.large_binary()), "words": words, "text_lang": none,
                       "speech_lang": none, "duration": pa.nulls(len(files), pa.float64())})  # fmt: skip
     columns: dict[str, Any] = {"level_dbfs": pa.array(levels, pa.float64())}
-    tracker = Remembering()
     for stage in (Prosody(), Affect()):
         stage.setup()
-        stage._tracker = tracker
         found = stage.process(batch).columns
         assert found is not None
         columns |= {name: found[name] for name in found.column_names}
+        if "f0_track" in found.column_names:
+            batch = batch.append_column("f0_track", found["f0_track"])
+    columns.pop("f0_track")
     return pa.table(columns)
 
 

@@ -52,7 +52,7 @@ def main() -> int:
             language = text.language(row["language"])
             truth = text.syllables(text.words(row["transcript"], language), language)
             samples, _ = soundfile.read(manifest.parent / row["file"], dtype="float32")
-            measured = prosody.measure(samples, tracker)
+            measured = prosody.measure(samples, prosody.track_f0(samples, tracker))
             if truth and not measured.f0_reason and not measured.pauses_reason:
                 count = prosody.syllable_nuclei(measured.frames, measured.voiced)
                 found.setdefault(row["corpus"], []).append((count, truth, measured.speech.seconds))

@@ -178,6 +178,7 @@ PROSODY = pa.schema(
         ("pause_ratio", _F),  # share of the clip that is silence between first and last speech
         ("longest_pause_s", _F),
         ("prosody_reason", _S),  # why a value is null
+        _heavy("f0_track", pa.list_(pa.float32())),  # Hz in each frame of 10 ms, 0 = unvoiced; the tracker runs once
     ]
 )
 EVENTS = pa.schema([("events", pa.list_(EVENT))])

@@ -109,7 +109,7 @@ def normalise(samples: Floats, level_db: float = -20.0) -> Floats:
     return np.asarray(samples * (10 ** (level_db / 20) / loud), np.float64) if loud > 0 else samples.astype(np.float64)
 
 
-def analyse(samples: Floats) -> Frames:
+def analyse(samples: NDArray[np.floating]) -> Frames:
     """Hann-windowed power spectra of overlapping frames. A clip of any length has at least one."""
     count = len(samples) // _HOP + 1
     padded = np.zeros(count * _HOP + _FRAME)
@@ -123,14 +123,14 @@ def analyse(samples: Floats) -> Frames:
     return Frames(power, hertz, decibel(power[:, hertz >= 80].sum(axis=1)))
 
 
-def on_frames(track: Track, count: int) -> tuple[Floats, Mask]:
-    """F0 and voicing of a track at the nearest of ``count`` 10 ms frames."""
+def track_f0(samples: NDArray[np.floating], tracker: Tracker) -> NDArray[np.float32]:
+    """F0 in Hz in each 10 ms frame of ``analyse``, 0 where unvoiced: column ``f0_track``, rounded as it is stored."""
+    track, count = tracker.track(samples.astype(np.float64)), len(samples) // _HOP + 1
     if not len(track.times):
-        return np.zeros(count), np.zeros(count, bool)
-    wanted = np.arange(count) * HOP_S
+        return np.zeros(count, np.float32)
     middles = (track.times[1:] + track.times[:-1]) / 2
-    nearest = np.searchsorted(middles, wanted)
-    return track.hertz[nearest], track.voiced[nearest]
+    nearest = np.searchsorted(middles, np.arange(count) * HOP_S)
+    return np.where(track.voiced, np.round(track.hertz, 2), 0)[nearest].astype(np.float32)
 
 
 def find_speech(frames: Frames, voiced: Mask) -> Speech:
@@ -215,7 +215,7 @@ class Measured:
 
     frames: Frames
     speech: Speech
-    hertz: Floats
+    hertz: Floats  #: F0 in each frame, 0 where unvoiced
     voiced: Mask  #: voiced frames of speech
     f0: Floats
     f0_reason: str | None
@@ -227,11 +227,15 @@ class Measured:
         return float(self.voiced.sum() / self.speech.active.sum()) if self.speech.active.any() else None
 
 
-def measure(audio: NDArray[np.floating], tracker: Tracker) -> Measured:
-    """Everything prosody and arousal need, measured once. Never raises on odd sound; reasons say what is missing."""
-    samples = np.asarray(audio).astype(np.float64)
+def measure(samples: NDArray[np.floating], f0_track: NDArray[np.floating]) -> Measured:
+    """Everything prosody and arousal need. Never raises on odd sound; reasons say what is missing.
+
+    Args:
+        f0_track: F0 of the same samples, as ``track_f0`` gives it.
+    """
     frames = analyse(samples)
-    hertz, found = on_frames(tracker.track(samples), len(frames.level))
+    hertz = f0_track.astype(np.float64)
+    found = hertz > 0
     speech = find_speech(frames, found)
     voiced = found & speech.active
     f0 = steady_f0(hertz, voiced)

@@ -1,7 +1,7 @@
 """Dimensional affect, raw: what a backend measures or predicts. ``describe`` turns it into arousal, dominance, valence.
 
-``acoustic`` is embedded and needs no weights: cues of rule-based arousal (``datagen/speech/arousal.py``). Dominance
-and valence cannot be heard that way and stay null.
+``acoustic`` is embedded and needs no weights: cues of rule-based arousal (``datagen/speech/arousal.py``), on the F0
+that ``prosody`` has tracked. Dominance and valence cannot be heard that way and stay null.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from datagen import tables
 from datagen.errors import RowError
-from datagen.speech import prosody
+from datagen.speech import arousal, prosody
+from datagen.speech.audio import decode_flac
 from datagen.stage import Kind, Output, Provenance, Reject, Stage, StageConfig
 
 
@@ -26,47 +27,29 @@ class Affect(Stage):
     table = "clips"
     kind = Kind.MAP
     Config = AffectConfig
-    reads = ("audio",)
+    reads = ("audio", "f0_track")
     optional_reads = ("duration",)
     writes = tables.AFFECT
     batch_rows = 64
     batch_seconds = 600.0
 
     def semantics(self) -> dict[str, Any]:
-        from datagen.models import f0
-        from datagen.speech import arousal
-
-        return {"cues": arousal.REVISION, "f0": f"{f0.NAME} {f0.revision()}"}
+        return {"cues": arousal.REVISION}
 
     def provenance(self) -> tuple[Provenance, ...]:
-        from datagen.models import f0
-        from datagen.speech import arousal
-
-        note = f"after Bone, Lee & Narayanan 2014, on F0 from {f0.NAME} {f0.revision()} ({f0.LICENCE})"
+        note = "after Bone, Lee & Narayanan 2014, on the F0 of prosody"
         return (Provenance(arousal.NAME, arousal.REVISION, arousal.LICENCE, ("arousal_cues",), note),)
 
-    def check(self) -> str | None:
-        from datagen.models import f0
-
-        return f0.missing()
-
-    def setup(self) -> None:
-        from datagen.models.f0 import F0Tracker
-
-        self._tracker: prosody.Tracker = F0Tracker()
-
     def process(self, batch: pa.Table) -> Output:
-        from datagen.speech import arousal
-        from datagen.speech.audio import decode_flac
-
         rows: list[dict[str, Any]] = []
         rejects: list[Reject] = []
-        for row, data in enumerate(batch["audio"]):
+        for row, (data, track) in enumerate(zip(batch["audio"], batch["f0_track"], strict=True)):
             try:
-                measured = prosody.measure(decode_flac(data.as_py()), self._tracker)
+                samples = decode_flac(data.as_py())
             except RowError as error:
                 rejects.append(Reject(row, error.error_class, error.message))
                 rows.append({})
                 continue
+            measured = prosody.measure(samples, track.values.to_numpy(zero_copy_only=False))
             rows.append({"arousal_cues": arousal.cues(measured)})
         return Output(tables.from_rows(rows, tables.AFFECT), rejects)

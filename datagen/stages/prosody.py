@@ -1,5 +1,7 @@
 """Prosody: F0, speaking rate, pauses. What cannot be measured reliably is null, ``prosody_reason`` says why.
 
+The F0 of every frame is kept (``f0_track``): tracking costs ten times all the rest, and ``affect`` needs it too.
+
 How each value is made, and how good it is: ``docs/prosody.md``.
 """
 
@@ -13,22 +15,20 @@ import pyarrow as pa
 from datagen import tables
 from datagen.errors import RowError
 from datagen.speech import prosody, text
+from datagen.speech.audio import decode_flac
 from datagen.speech.prosody import Measured
-from datagen.stage import Kind, Output, Provenance, Reject, Stage, StageConfig
+from datagen.stage import Kind, Output, Provenance, Reject, Stage
 
-_COLUMNS = ("f0_median_hz", "f0_range_st", "voiced_ratio")
-
-
-class ProsodyConfig(StageConfig):
-    """Nothing to set: thresholds belong to the definitions of the columns."""
+_COLUMNS = ("f0_median_hz", "f0_range_st", "voiced_ratio", "f0_track")
 
 
 class Prosody(Stage):
+    """Nothing to set: thresholds belong to the definitions of the columns."""
+
     name = "prosody"
     version = "1"
     table = "clips"
     kind = Kind.MAP
-    Config = ProsodyConfig
     reads = ("audio",)
     optional_reads = ("words", "text_lang", "speech_lang", "duration")
     writes = tables.PROSODY
@@ -56,24 +56,24 @@ class Prosody(Stage):
         self._tracker: prosody.Tracker = F0Tracker()
 
     def process(self, batch: pa.Table) -> Output:
-        from datagen.speech.audio import decode_flac
-
         rows: list[dict[str, Any]] = []
         rejects: list[Reject] = []
         words, languages = batch["words"].to_pylist(), _languages(batch)
         for row, data in enumerate(batch["audio"]):  # one blob at a time, not all decoded at once
             try:
-                measured = prosody.measure(decode_flac(data.as_py()), self._tracker)
+                samples = decode_flac(data.as_py())
             except RowError as error:
                 rejects.append(Reject(row, error.error_class, error.message))
                 rows.append({})
                 continue
-            rows.append(describe(measured, words[row], languages[row]))
+            track = prosody.track_f0(samples, self._tracker)
+            measured = prosody.measure(samples, track)
+            rows.append({"f0_track": track, **describe(measured, words[row], languages[row])})
         return Output(tables.from_rows(rows, tables.PROSODY), rejects)
 
 
 def describe(measured: Measured, words: list[dict[str, Any]] | None, language: str | None) -> dict[str, Any]:
-    """One row of ``tables.PROSODY`` from a clip's measurements and, if known, its timed words."""
+    """One row of ``tables.PROSODY``, but for the track, from a clip's measurements and, if known, its timed words."""
     reasons = {}
     row: dict[str, Any] = {}
     if measured.f0_reason:

@@ -15,10 +15,14 @@ def tracker() -> F0Tracker:
     return F0Tracker()
 
 
+def measure(samples: np.ndarray, tracker: F0Tracker) -> prosody.Measured:
+    return prosody.measure(samples, prosody.track_f0(samples, tracker))
+
+
 @pytest.mark.parametrize("hertz", [90.0, 130.0, 190.0, 260.0, 380.0])
 def test_f0_is_found_within_half_a_semitone(tracker: F0Tracker, hertz: float) -> None:
     samples, truth = synth(16, f0_hz=hertz, f0_range_st=6.0, formant_scale=1.0 if hertz < 150 else 1.17, seed=1)
-    measured = prosody.measure(samples, tracker)
+    measured = measure(samples, tracker)
     assert truth.f0_median_hz is not None
     assert abs(12 * np.log2(np.median(measured.f0) / truth.f0_median_hz)) < 0.5
     assert abs(prosody.range_semitones(measured.f0) - 6.0) < 1.5
@@ -27,7 +31,7 @@ def test_f0_is_found_within_half_a_semitone(tracker: F0Tracker, hertz: float) ->
 @pytest.mark.parametrize("snr", [20.0, 10.0])
 def test_f0_survives_noise(tracker: F0Tracker, snr: float) -> None:
     samples, truth = synth(16, f0_hz=150, level_db=-26, noise_db=-26 - snr, seed=2)
-    measured = prosody.measure(samples, tracker)
+    measured = measure(samples, tracker)
     assert truth.f0_median_hz is not None
     assert abs(12 * np.log2(np.median(measured.f0) / truth.f0_median_hz)) < 0.5
 
@@ -35,8 +39,8 @@ def test_f0_survives_noise(tracker: F0Tracker, snr: float) -> None:
 @pytest.mark.parametrize("gain_db", [-40.0, -20.0, 6.0])
 def test_nothing_but_level_depends_on_gain(tracker: F0Tracker, gain_db: float) -> None:
     samples, _ = say("Nobody told me, that the train was late.", VOICES[1], noise_db=-75)
-    loud = prosody.measure(samples, tracker)
-    other = prosody.measure(samples * np.float32(10 ** (gain_db / 20)), tracker)
+    loud = measure(samples, tracker)
+    other = measure(samples * np.float32(10 ** (gain_db / 20)), tracker)
     np.testing.assert_array_equal(loud.speech.active, other.speech.active)
     np.testing.assert_allclose(loud.f0, other.f0, rtol=1e-4)
     nuclei = [prosody.syllable_nuclei(m.frames, m.voiced) for m in (loud, other)]
@@ -46,7 +50,7 @@ def test_nothing_but_level_depends_on_gain(tracker: F0Tracker, gain_db: float) -
 
 def test_pauses_are_found_where_they_are(tracker: F0Tracker) -> None:
     samples, truth = synth(18, pauses={4: 0.5, 11: 0.9}, f0_hz=140, noise_db=-70, seed=4)
-    measured = prosody.measure(samples, tracker)
+    measured = measure(samples, tracker)
     assert measured.pauses_reason is None
     np.testing.assert_allclose(measured.speech.pauses, [0.5, 0.9], atol=0.12)
     assert abs(measured.speech.pauses.sum() / measured.speech.span_s - truth.pause_ratio) < 0.05
@@ -54,14 +58,14 @@ def test_pauses_are_found_where_they_are(tracker: F0Tracker) -> None:
 
 def test_closures_are_not_pauses(tracker: F0Tracker) -> None:
     samples, _ = synth(14, pauses={3: 0.1, 8: 0.15}, f0_hz=140, seed=5)
-    assert not len(prosody.measure(samples, tracker).speech.pauses)
+    assert not len(measure(samples, tracker).speech.pauses)
 
 
 @pytest.mark.parametrize("rate", [3.0, 4.5, 6.0])
 def test_nuclei_count_syllables(tracker: F0Tracker, rate: float) -> None:
     """The synthetic voice has clear dips; real speech is harder, see docs/prosody.md."""
     samples, truth = synth(20, rate=rate, f0_hz=120, seed=6)
-    measured = prosody.measure(samples, tracker)
+    measured = measure(samples, tracker)
     assert abs(prosody.syllable_nuclei(measured.frames, measured.voiced) - len(truth.syllables)) <= 3
 
 
@@ -79,7 +83,7 @@ def test_nuclei_count_syllables(tracker: F0Tracker, rate: float) -> None:
     ids=["empty", "silence", "7 ms", "noise", "tone", "whisper", "one syllable"],
 )
 def test_what_cannot_be_measured_says_why(tracker: F0Tracker, samples: np.ndarray, reason: str) -> None:
-    measured = prosody.measure(samples, tracker)
+    measured = measure(samples, tracker)
     assert measured.f0_reason == reason
     assert not len(measured.f0)
 

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 
 from datagen import tables
-from datagen.speech import arousal
-from datagen.speech.audio import encode_flac
+from datagen.models.f0 import F0Tracker
+from datagen.speech import arousal, prosody
+from datagen.speech.audio import decode_flac, encode_flac
 from datagen.stage import Stage
 from datagen.stages.affect import Affect
 from datagen.stages.prosody import Prosody, rate_from_words
@@ -21,16 +22,22 @@ SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "corpora"
 TEXT = "Nobody told me, that the train was late."
 
 
+TRACKER = F0Tracker()
+
+
 def batch(clips: list[np.ndarray], words: list[Any] | None = None, lang: str | None = "en") -> pa.Table:
     count = len(clips)
+    encoded = [encode_flac(clip) for clip in clips]
+    heard = [decode_flac(data) for data in encoded]
     return pa.table(
         {
             "clip_id": [f"c{i}" for i in range(count)],
-            "audio": pa.array([encode_flac(clip) for clip in clips], pa.large_binary()),
+            "audio": pa.array(encoded, pa.large_binary()),
             "words": pa.array(words or [None] * count, tables.TRANSCRIBE.field("words").type),
             "text_lang": pa.array([lang] * count, pa.string()),
             "speech_lang": pa.nulls(count, pa.string()),
             "duration": pa.nulls(count, pa.float64()),
+            "f0_track": pa.array([prosody.track_f0(clip, TRACKER) for clip in heard], pa.list_(pa.float32())),
         }
     )
 
@@ -115,6 +122,7 @@ def test_whisper_has_no_f0_and_says_so(prosody_stage: Prosody, clips: list[np.nd
 def test_silence_has_nothing(prosody_stage: Prosody) -> None:
     (row,) = rows(prosody_stage, batch([np.zeros(8000, np.float32)]))
     reason = row.pop("prosody_reason")
+    assert not any(row.pop("f0_track"))
     assert set(row.values()) == {None}
     assert reason == "f0: no speech; rate: no speech; pauses: no speech"
 
@@ -164,6 +172,19 @@ def test_a_telephone_line_loses_its_spectral_cue() -> None:
     wide, narrow = (row["arousal_cues"] for row in rows(stage, batch([samples, line])))
     assert wide["hf500_db"] is not None and narrow["hf500_db"] is None
     assert narrow["log_f0"] == pytest.approx(wide["log_f0"], abs=0.03)
+
+
+def test_the_tracker_runs_once(clips: list[np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+    table = batch(clips).drop_columns(["f0_track"])
+    first = Prosody()
+    first.setup()
+    columns = first.process(table).columns
+    assert columns is not None
+    tracked = table.append_column("f0_track", columns["f0_track"])
+    monkeypatch.setattr(F0Tracker, "track", None)
+    cues = rows(Affect(), tracked)[0]["arousal_cues"]
+    assert np.exp(cues["log_f0"]) == pytest.approx(columns["f0_median_hz"][0].as_py(), abs=1e-3)
+    assert len(columns["f0_track"][0]) == len(clips[0]) // 160 + 1
 
 
 def test_whisper_has_no_cues(clips: list[np.ndarray]) -> None:
