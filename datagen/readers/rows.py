@@ -12,18 +12,13 @@ from typing import Any
 import pyarrow as pa
 
 from datagen.readers.tree import FileInfo, Refused
+from datagen.speech.labels import sex
 from datagen.speech.text import language
 from datagen.tables import ANNOTATION, REJECTS, SOURCES
 
 #: Dimensions that must lie in 0..1; a corpus with another scale says so (``scales``).
 DIMENSIONS = ("arousal", "dominance", "valence")
 
-_SEX = {
-    "female": "female", "f": "female", "w": "female", "woman": "female", "girl": "female", "fem": "female",
-    "weiblich": "female", "femme": "female", "mujer": "female", "female_feminine": "female",
-    "male": "male", "m": "male", "man": "male", "boy": "male", "masc": "male", "männlich": "male", "homme": "male",
-    "hombre": "male", "male_masculine": "male",
-}  # fmt: skip
 _SPLIT = (
     (re.compile(r"^train"), "train"),
     (re.compile(r"^(dev|val|eval(?:uation)?$|devel)"), "validation"),
@@ -64,7 +59,7 @@ def normal(field: str, value: Any) -> str | None:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if field == "sex":
-        return _SEX.get(str(value).strip().lower())
+        return sex(str(value))
     if field == "language":
         return language(str(value))
     if field in {"age_years", *DIMENSIONS}:

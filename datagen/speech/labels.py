@@ -16,6 +16,7 @@ The rule, for one field (emotion, speaker, language, ...) and one clip:
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -31,9 +32,32 @@ _EDGE = 0.05
 #: Field of a text of which the clip holds only a part.
 CONTEXT = "transcript_of_recording"
 RATINGS = frozenset({"arousal", "dominance", "valence"})
+#: No recording lasts longer (a year, in seconds): a number of 400 digits is JSON, but no time.
+_LONGEST_S = 3.2e7
 #: Words of a longer text handed to each clip, around the place where the clip should be; see ``_neighbourhood``.
 _CONTEXT_WORDS = 1500
 _CONTEXT_SHARE = 0.1
+
+
+_SEX = {
+    **dict.fromkeys(
+        ("f", "female", "fem", "w", "woman", "girl", "weiblich", "femme", "feminine", "femenino", "mujer",
+         "female_feminine"), "female",
+    ),
+    **dict.fromkeys(
+        ("m", "male", "masc", "man", "boy", "männlich", "homme", "masculine", "masculino", "hombre", "male_masculine"),
+        "male",
+    ),
+}  # fmt: skip
+
+
+def sex(said: str | None) -> str | None:
+    """``female`` or ``male`` for the usual spellings of several languages, else None.
+
+    >>> sex("F"), sex("männlich"), sex("unknown")
+    ('female', 'male', None)
+    """
+    return _SEX.get((said or "").strip().casefold())
 
 
 def of_channel(notes: Iterable[Note], channel: int, channels: int) -> list[Note]:
@@ -128,7 +152,10 @@ def _rating(field: str, notes: Sequence[Note], start: float, end: float) -> list
     try:
         values = [float(n["value"]) for n in chosen]
     except ValueError:
-        return [_label(field, None, chosen[0]["source"], f"not a number: {chosen[0]['value']!r}")]
+        values = [math.nan]
+    if not all(map(math.isfinite, values)):
+        listed = ", ".join(repr(n["value"]) for n in chosen[:3])
+        return [_label(field, None, chosen[0]["source"], f"not a number: {listed}")]
     mean = sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights)
     value = chosen[0]["value"] if len(chosen) == 1 else f"{mean:.6g}"
     return [_label(field, value, chosen[0]["source"])]
@@ -177,7 +204,7 @@ def word_list(notes: Iterable[Note]) -> list[dict[str, Any]]:
             spelt, begin, finish = word.get("word"), word.get("start"), word.get("end")
             if not (isinstance(spelt, str) and isinstance(begin, int | float) and isinstance(finish, int | float)):
                 continue
-            if 0 <= begin < finish:
+            if 0 <= begin < finish <= _LONGEST_S:
                 found.append({"word": spelt, "start": float(begin), "end": float(finish)})
     return sorted(found, key=lambda word: (word["start"], word["end"]))
 

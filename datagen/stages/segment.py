@@ -43,10 +43,6 @@ _UTTERANCE_FIELDS = ("transcript", "emotion", "style", "speaker", "arousal", "do
 _HEARD_FIELDS = frozenset({"transcript", "words", "emotion", "intensity", "event", *labels.RATINGS})
 #: A voice this much louder in another channel, beside each channel's own usual level and outright, is a leak.
 _LEAK_DB, _LEAK_OUTRIGHT_DB = 10.0, 15.0
-_SEXES = {
-    **dict.fromkeys(("f", "female", "w", "woman", "weiblich", "feminine", "femenino", "girl"), "female"),
-    **dict.fromkeys(("m", "male", "man", "männlich", "masculine", "masculino", "boy"), "male"),
-}
 
 
 class SegmentConfig(StageConfig):
@@ -204,7 +200,7 @@ class Segment(Stage):
             "end": end_ms / 1000,
             "duration": (end_ms - start_ms) / 1000,
             "speaker": f"{recording['corpus']}/{name}" if name else None,
-            "sex": _SEXES.get((value.get("sex") or "").strip().casefold()),
+            "sex": labels.sex(value.get("sex")),
             "age_years": _age(value.get("age_years")),
             "speech_lang": text.language(value.get("language")),
             "style": value.get("style"),

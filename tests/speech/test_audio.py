@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from datagen.errors import RowError
-from datagen.speech import audio
+from datagen.speech import decoders
 from datagen.speech.audio import ERROR_CLASSES, decode, decode_flac, encode_flac, mix, prepare, to_16k, to_int16
 from datagen.testing.corpora import encoded, tone
 
@@ -161,7 +161,7 @@ def test_clipping_is_counted_and_never_wraps() -> None:
 def test_long_files_are_streamed_to_the_same_sound(format: str, subtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(tone(30, 2.0, 48_000, channels=2), 48_000, format, subtype)
     whole, all_of_it = prepare(data), decode(data)
-    monkeypatch.setattr(audio, "_BLOCK_SAMPLES", 20_000)
+    monkeypatch.setattr(decoders, "_BLOCK_SAMPLES", 20_000)
     parts, blocks = prepare(data), decode(data)
     assert np.array_equal(blocks.samples, all_of_it.samples)
     assert parts.duration == whole.duration

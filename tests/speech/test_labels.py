@@ -53,6 +53,7 @@ def test_ratings_are_averaged_over_the_time_they_cover():
     notes = [note("arousal", "0.2", 0.0, 1.0), note("arousal", "0.8", 1.0, 4.0)]
     assert float(reach(notes, 0.0, 4.0)["arousal"]["value"]) == pytest.approx(0.65)
     assert reach([note("valence", "high-ish", 0.0, 4.0)], 0, 4)["valence"]["reason"] == "not a number: 'high-ish'"
+    assert reach([note("valence", "nan", 0.0, 4.0)], 0, 4)["valence"]["reason"] == "not a number: 'nan'"
 
 
 def test_words_and_events_come_in_clip_time():
@@ -63,8 +64,10 @@ def test_words_and_events_come_in_clip_time():
 
 
 @pytest.mark.parametrize(
-    "value", ["", "{}", "[1, null]", '[{"word": "a"}]', "[" * 100_000, '[{"word":1,"start":0,"end":1}]']
-)
+    "value",
+    ["", "{}", "[1, null]", '[{"word": "a"}]', "[" * 100_000, '[{"word":1,"start":0,"end":1}]',
+     '[{"word":"a","start":0,"end":1' + "0" * 400 + "}]", '[{"word":"a","start":NaN,"end":1}]'],
+)  # fmt: skip
 def test_a_broken_word_list_says_nothing(value):
     assert reach([note("words", value)], 0.0, 2.0) == {}
 
