@@ -36,7 +36,7 @@ from datagen import tables
 from datagen.speech import calibration
 from datagen.speech.arousal import CUES, as_array
 from datagen.stages.affect import Affect
-from datagen.stages.calibrate import Calibrate, CalibrateConfig
+from datagen.stages.calibrate import Calibrate
 from datagen.stages.describe import Describe
 from datagen.stages.prosody import Prosody
 
@@ -108,7 +108,7 @@ def auc(scores: np.ndarray, high: np.ndarray) -> float:
 
 
 def describe(table: pa.Table, **settings: Any) -> tuple[pa.Table, dict[str, Any]]:
-    fit = Calibrate(CalibrateConfig(**settings)).process(table).artifact
+    fit = Calibrate(calibration.Settings(**settings)).process(table).artifact
     assert fit is not None
     stage = Describe()
     stage.artifacts = {"calibrate": json.loads(json.dumps(fit))}

@@ -50,7 +50,7 @@ def main() -> int:
         rows = [row for row in rows if row.get("transcript") and not row.get("truncated")]
         for row in rows[:: max(1, len(rows) // options.limit)]:
             language = text.language(row["language"])
-            truth = text.syllables(text.words(row["transcript"], language), language)
+            truth = text.syllables(text.words(row["transcript"]), language)
             samples, _ = soundfile.read(manifest.parent / row["file"], dtype="float32")
             measured = prosody.measure(samples, prosody.track_f0(samples, tracker))
             if truth and not measured.f0_reason and not measured.pauses_reason:

@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from datagen.errors import UsageError
 from datagen.readers.audformat import find_header, read_audformat
-from datagen.readers.config import LayoutConfig
+from datagen.readers.config import InputConfig, LayoutConfig
 from datagen.readers.folder import read_by_pattern, read_class_folders, read_folder
 from datagen.readers.huggingface import is_saved, read_huggingface
 from datagen.readers.manifest import find_manifests, find_metadata, read_audiofolder, read_manifests
@@ -22,9 +22,6 @@ from datagen.readers.presets import PRESETS
 from datagen.readers.rows import Rows
 from datagen.readers.tree import Tree, is_audio, is_url
 from datagen.readers.webdataset import find_tars, read_webdataset
-
-if TYPE_CHECKING:
-    from datagen.stages.ingest import IngestConfig
 
 #: Name of a corpus that nobody named. A constant, not the folder's name: moving the data must not rename it.
 UNNAMED = "corpus"
@@ -46,7 +43,7 @@ class Scan(NamedTuple):
     rejects: pa.Table
 
 
-def scan(config: IngestConfig) -> Scan:
+def scan(config: InputConfig) -> Scan:
     """Look at the whole input.
 
     Raises:
@@ -62,7 +59,7 @@ def scan(config: IngestConfig) -> Scan:
     )
 
 
-def describe(config: IngestConfig) -> list[str]:
+def describe(config: InputConfig) -> list[str]:
     """What each corpus was taken for, a sentence each; for ``datagen plan``."""
     lines = []
     for _, under, layout in _layouts(config):
@@ -74,7 +71,7 @@ def describe(config: IngestConfig) -> list[str]:
     return lines
 
 
-def _layouts(config: IngestConfig) -> list[tuple[str | None, str, LayoutConfig]]:
+def _layouts(config: InputConfig) -> list[tuple[str | None, str, LayoutConfig]]:
     """Name (None = not given), folder below the input, layout."""
     if not config.corpora:
         return [(None, "", config)]
@@ -103,7 +100,8 @@ def guess(location: str, tree: Tree | None, layout: LayoutConfig) -> tuple[str, 
         return "webdataset", "it has tar files"
     if find_embedded(tree, layout):
         return "parquet", "its Parquet files hold audio"
-    return "folder", f"{len(tree.audio())} audio files, nothing said about them"
+    count = len(tree.audio())
+    return "folder", f"{count} audio files, nothing said about them" if count else "nothing in it says otherwise"
 
 
 def _guess_file(tree: Tree, layout: LayoutConfig) -> tuple[str, str]:
@@ -143,7 +141,10 @@ def _scan(location: str, under: str, layout: LayoutConfig, name: str | None) -> 
         rows.refuse_all(tree.refused)
     result = Scan(rows.sources(), rows.rejects())
     if not len(result.sources) and not len(result.rejects):
-        raise UsageError(f"input {location}{'/' + under if under else ''}: read as {format} ({why}), it holds no audio")
+        raise UsageError(
+            f"input {location}{'/' + under if under else ''}: no audio found; it was read as {format} ({why}). Check the "
+            "path, or say what it is: --set stages.ingest.format=..."
+        )
     return result
 
 

@@ -86,3 +86,12 @@ class CorpusConfig(LayoutConfig):
     """One of several corpora below the input."""
 
     path: Annotated[str, Field(min_length=1, description="folder below the input")]
+
+
+class InputConfig(LayoutConfig):
+    """Where the input is and how to read it. Layout settings are those of the only corpus, or of none (``corpora``)."""
+
+    input: str = Field(default="", description="folder, file or fsspec URL; or a data set of the Hub with format: hf")
+    corpora: dict[str, CorpusConfig] = Field(
+        default_factory=dict, description="name -> one of several corpora, each a folder below the input"
+    )

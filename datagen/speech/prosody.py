@@ -13,6 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from datagen.speech.cuts import runs
+
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -66,12 +68,6 @@ class Frames:
         return decibel(self.power[:, inside].sum(axis=1))
 
 
-def _runs(mask: Mask) -> list[tuple[int, int]]:
-    """Half-open stretches of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
-    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-
-
 @dataclass(frozen=True, slots=True)
 class Speech:
     """Where a clip speaks: ``active`` per 10 ms frame, pauses bridged only when shorter than ``MIN_PAUSE_S``."""
@@ -86,8 +82,8 @@ class Speech:
     @property
     def pauses(self) -> Floats:
         """Lengths in seconds of the silences between first and last speech."""
-        runs = _runs(self.active)
-        return np.array([(b - a) * HOP_S for (_, a), (b, _) in itertools.pairwise(runs)])
+        found = itertools.pairwise(runs(self.active))
+        return np.array([(b - a) * HOP_S for (_, a), (b, _) in found])
 
     @property
     def span_s(self) -> float:
@@ -142,10 +138,10 @@ def find_speech(frames: Frames, voiced: Mask) -> Speech:
     active = (frames.level > threshold) | (voiced & (frames.level > threshold - 6))
     if loud <= SILENCE_DB + 20:
         active[:] = False
-    for start, end in _runs(active):
+    for start, end in runs(active):
         if (end - start) * HOP_S < _MIN_SPEECH_S and not voiced[start:end].any():
             active[start:end] = False
-    for start, end in _runs(~active):
+    for start, end in runs(~active):
         if start > 0 and end < len(active) and (end - start) * HOP_S < MIN_PAUSE_S:
             active[start:end] = True
     return Speech(active, dynamics)
@@ -189,7 +185,7 @@ def steady_f0(hertz: Floats, voiced: Mask) -> Floats:
     somewhat wider for expressive speech; it removes octave slips and creak at the ends of phrases.
     """
     trusted = voiced.copy()
-    for start, end in _runs(voiced):
+    for start, end in runs(voiced):
         if end - start < 4:
             trusted[start:end] = False
     values = hertz[trusted]

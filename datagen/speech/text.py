@@ -118,13 +118,12 @@ def tokens(text: str | None) -> list[Token]:
     return found
 
 
-def words(text: str | None, lang: str | None = None) -> list[str]:
+def words(text: str | None) -> list[str]:
     """Words of ``text`` in order, as ``tokens`` finds them.
 
-    >>> words("Rose's owner's — don’t STOP, it’s 1961! [laughs]", "en")
+    >>> words("Rose's owner's — don’t STOP, it’s 1961! [laughs]")
     ["rose's", "owner's", "don't", 'stop', "it's", '1961']
     """
-    del lang  # one rule fits the languages read so far; callers say the language so that others can follow
     return [token.word for token in tokens(text)]
 
 
@@ -146,9 +145,9 @@ def stretch(text: str, first: int, last: int) -> str:
     return " ".join(whole[begin:end].split())
 
 
-def normalise(text: str | None, lang: str | None = None) -> str:
+def normalise(text: str | None) -> str:
     """``words`` joined by blanks: the form in which two transcripts are compared."""
-    return " ".join(words(text, lang))
+    return " ".join(words(text))
 
 
 # --- English numbers ----------------------------------------------------------------------------------------

@@ -11,14 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from datagen.speech import calibration
-from datagen.speech.calibration import drift
 from datagen.stage import Kind, Output, Stage
-
-__all__ = ["Calibrate", "CalibrateConfig", "drift"]
-
-
-class CalibrateConfig(calibration.Settings):
-    """Settings of the fit; see ``calibration.Settings``."""
 
 
 class Calibrate(Stage):
@@ -26,7 +19,7 @@ class Calibrate(Stage):
     version = "1"
     table = "clips"
     kind = Kind.BARRIER
-    Config = CalibrateConfig
+    Config = calibration.Settings
     reads = calibration.GIVEN
     optional_reads = (*calibration.MEASURED, *calibration.LABELS)
     frozen = True

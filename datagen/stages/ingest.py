@@ -12,24 +12,19 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from datagen.errors import RowError
-from datagen.readers.config import CorpusConfig, LayoutConfig
+from datagen.readers import scan
+from datagen.readers.config import InputConfig
 from datagen.readers.contents import Contents
 from datagen.speech import audio
 from datagen.stage import Kind, Output, Reject, Stage
 from datagen.tables import ANNOTATIONS, RECORDINGS
 
 
-class IngestConfig(LayoutConfig):
-    """Where the input is and how to read it. Layout settings are those of the only corpus, or of none (``corpora``)."""
-
+class IngestConfig(InputConfig):
     #: Not part of a unit's key. Where the data lies says nothing about it, and what the layout settings do is visible
     #: in the columns that are read: adding a corpus must not restale the ones that were there.
-    non_semantic: ClassVar[frozenset[str]] = frozenset({"input", "corpora", *LayoutConfig.model_fields})
+    non_semantic: ClassVar[frozenset[str]] = frozenset(InputConfig.model_fields)
 
-    input: str = Field(default="", description="folder, file or fsspec URL; or a data set of the Hub with format: hf")
-    corpora: dict[str, CorpusConfig] = Field(
-        default_factory=dict, description="name -> one of several corpora, each a folder below the input"
-    )
     channels: Literal["mix", "split"] = Field(default="mix", description="mix all channels, or keep each (dialogues)")
     max_seconds: float = Field(default=audio.MAX_SECONDS, gt=0, description="longer recordings are refused")
 
@@ -52,8 +47,6 @@ class Ingest(Stage):
 
     def scan(self) -> tuple[pa.Table, pa.Table]:
         """Everything the input holds now, and the entries that cannot become a source; see ``readers.scan``."""
-        from datagen.readers import scan
-
         return scan(self.config)
 
     def process(self, batch: pa.Table) -> Output:

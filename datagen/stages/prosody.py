@@ -112,7 +112,7 @@ def rate_from_words(words: list[dict[str, Any]] | None, language: str | None) ->
     """
     if not words or any(word["start"] is None or word["end"] is None for word in words):
         return None
-    count = text.syllables(text.words(" ".join(word["word"] or "" for word in words), language), language)
+    count = text.syllables(text.words(" ".join(word["word"] or "" for word in words)), language)
     if count is None or count < prosody.MIN_NUCLEI:
         return None
     starts, ends = (np.array([word[key] for word in words], np.float64) for key in ("start", "end"))

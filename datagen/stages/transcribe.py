@@ -111,7 +111,7 @@ class Transcribe(Stage):
         if lang != pocketsphinx.LANGUAGE or not self.config.align:
             why = "alignment is off" if lang == pocketsphinx.LANGUAGE else f"no aligner for {_name(lang)}"
             return row | {"words": None, "transcript_reason": f"no word times: {why}"}
-        words = self.model.align(sound.pcm, text.words(transcript, lang))
+        words = self.model.align(sound.pcm, text.words(transcript))
         fit = _fit(words) if words else None
         if words is None or fit is None:
             return row | {"words": None, "transcript_reason": "no word times: the text cannot be laid over the sound"}
@@ -126,7 +126,7 @@ class Transcribe(Stage):
         """A clip of a longer recording: the part of its text that is heard here."""
         if lang != pocketsphinx.LANGUAGE:
             return _null(f"the text is that of a longer recording, and there is no aligner for {_name(lang)}")
-        found = self.model.locate(sound.pcm, text.words(whole, lang))
+        found = self.model.locate(sound.pcm, text.words(whole))
         fit = _fit(found.words) if found else None
         if found is None or fit is None:
             return _null("the text of the longer recording is not heard here")

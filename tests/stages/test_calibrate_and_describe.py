@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from datagen import tables
 from datagen.speech import calibration
 from datagen.speech.calibration import key
-from datagen.stages.calibrate import Calibrate, CalibrateConfig, drift
+from datagen.stages.calibrate import Calibrate
 from datagen.stages.describe import Describe, DescribeConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +56,7 @@ def corpus(
 
 
 def fit(table: pa.Table, **settings: Any) -> dict[str, Any]:
-    output = Calibrate(CalibrateConfig(**settings)).process(table)
+    output = Calibrate(calibration.Settings(**settings)).process(table)
     assert output.columns is None and output.artifact is not None
     return output.artifact
 
@@ -231,12 +231,12 @@ def test_labels_change_nothing_unless_asked_for() -> None:
 
 def test_drift_is_seen_and_only_where_it_is() -> None:
     artifact = fit(corpus(speakers=8))
-    same = drift(artifact, corpus(speakers=8, seed=7))
+    same = calibration.drift(artifact, corpus(speakers=8, seed=7))
     assert same["rate"][key("made", "nuclei")]["psi"] < 0.25
     other = corpus(speakers=8, seed=8)
     rate = pa.array(np.array(other["rate_syl_s"].to_pylist()) + 1.5)
     other = other.set_column(other.column_names.index("rate_syl_s"), "rate_syl_s", rate)
-    moved = drift(artifact, other)
+    moved = calibration.drift(artifact, other)
     assert moved["rate"][key("made", "nuclei")]["psi"] > 1 and moved["rate"][key("made", "nuclei")]["ks"] > 0.4
     assert moved["f0_range"][key("made")]["psi"] < 0.25
     assert "valence" not in moved
