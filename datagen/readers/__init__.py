@@ -142,8 +142,8 @@ def _scan(location: str, under: str, layout: LayoutConfig, name: str | None) -> 
     result = Scan(rows.sources(), rows.rejects())
     if not len(result.sources) and not len(result.rejects):
         raise UsageError(
-            f"input {location}{'/' + under if under else ''}: no audio found; it was read as {format} ({why}). Check the "
-            "path, or say what it is: --set stages.ingest.format=..."
+            f"input {location}{'/' + under if under else ''}: no audio found; it was read as {format} ({why}). "
+            "Check the path, or say what it is: --set stages.ingest.format=..."
         )
     return result
 

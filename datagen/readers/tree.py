@@ -26,6 +26,8 @@ AUDIO_SUFFIXES = frozenset(
 #: Separates a container from what is inside: ``shard.tar::member.wav``, ``part.parquet::12``.
 INSIDE = "::"
 _JUNK = frozenset({"__MACOSX"})
+#: Both lie in every run directory. A run written into its own input must not become input of the next call.
+_RUN_FILES = ("run.json", "recipe.yaml")
 
 
 class FileInfo(NamedTuple):
@@ -94,7 +96,7 @@ class Tree:
     # --- What is there ---------------------------------------------------------------------------------------
 
     def files(self) -> dict[str, FileInfo]:
-        """Every regular file, by name, sorted. Hidden files and folders are left out; fills ``refused``."""
+        """Every regular file, by name, sorted; fills ``refused``. Hidden ones and runs of ours are left out."""
         if self._files is None:
             found: dict[str, FileInfo] = {}
             if self.only is not None:
@@ -104,7 +106,7 @@ class Tree:
                 self._list_remote(found)
             else:
                 self._list_local(found)
-            self._files = dict(sorted(found.items()))
+            self._files = dict(sorted(_without_runs(found).items()))
         return self._files
 
     def audio(self) -> dict[str, FileInfo]:
@@ -312,6 +314,14 @@ class Tree:
             elif is_audio(uri):
                 self.refused.append(refusal)
         self.refused.sort()
+
+
+def _without_runs(found: dict[str, FileInfo]) -> dict[str, FileInfo]:
+    """All but what lies in a run directory below the root."""
+    mark = f"/{_RUN_FILES[0]}"
+    folders = [uri.removesuffix(mark) for uri in found if uri.endswith(mark)]
+    runs = tuple(f"{folder}/" for folder in folders if all(f"{folder}/{name}" in found for name in _RUN_FILES))
+    return {uri: info for uri, info in found.items() if not uri.startswith(runs)} if runs else found
 
 
 def decode_text(data: bytes, fallback: str = "cp1252") -> str:

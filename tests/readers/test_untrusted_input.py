@@ -13,9 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from datagen.config import load
 from datagen.errors import RowError, UsageError
 from datagen.readers import scan
 from datagen.readers.tree import Tree
+from datagen.run import look_at_input, open_run
 from datagen.stages.ingest import Ingest, IngestConfig
 from datagen.testing.corpora import LAYOUTS, encoded, tone
 
@@ -272,7 +274,7 @@ def test_one_file_is_an_input_too(root: Path) -> None:
         ({}, "input is not set"),
         ({"input": "/no/such/folder"}, "there is nothing here"),
         ({"input": "nosuchscheme://x"}, "cannot be opened"),
-        ({"input": "EMPTY"}, "holds no audio"),
+        ({"input": "EMPTY"}, "no audio found"),
         ({"input": "EMPTY", "format": "manifest"}, "no manifest"),
         ({"input": "EMPTY", "format": "audformat"}, "no db.yaml"),
         ({"input": "EMPTY", "corpora": {"a": {"path": "nowhere"}}}, "no folder 'nowhere'"),
@@ -379,3 +381,12 @@ def test_a_store_that_fails_for_a_moment_blames_no_row(tmp_path: Path, monkeypat
             stage.process(sources)
     assert stage.process(sources).rejects == []
     fs.rm(f"/{tmp_path.name}", recursive=True)
+
+
+def test_a_run_below_its_own_input_is_not_read(root: Path) -> None:
+    recipe = load("cpqa", profile="offline", overrides={"stages.ingest.input": str(root)})
+    for _ in range(2):
+        space = open_run(str(root / "out" / "run"), recipe)
+        look_at_input(space, None, save=True)
+        put(root / "out" / "run" / "dataset" / "clip.wav")
+    assert uris(space.ledger.live) == ["good.wav"]
