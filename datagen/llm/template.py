@@ -22,26 +22,10 @@ from datagen.llm.dice import Dice
 from datagen.llm.facts import ANSWERABLE, Record
 from datagen.llm.prompts import Prompt
 from datagen.quality import checks, lexicon
+from datagen.quality.cues import standing, weigh
 from datagen.quality.grounding import bare, is_quoted_from, runs
 
 LANGUAGE = "en"
-
-#: Where each emotion is usually heard: direction of cues per emotion after the reviews of Scherer (2003, Speech
-#: Communication 40) and Juslin & Laukka (2003, Psychological Bulletin 129). Only undisputed directions are listed.
-TYPICAL: dict[str, dict[str, str]] = {
-    "angry": {"arousal_level": "high", "loudness_level": "high", "rate_level": "high", "pitch_level": "high",
-              "pitch_range_level": "high", "pause_level": "low", "dominance_level": "high"},
-    "disgusted": {"rate_level": "low", "pitch_level": "low", "pause_level": "high"},
-    "fearful": {"arousal_level": "high", "rate_level": "high", "pitch_level": "high", "dominance_level": "low"},
-    "happy": {"arousal_level": "high", "loudness_level": "high", "rate_level": "high", "pitch_level": "high",
-              "pitch_range_level": "high", "pause_level": "low"},
-    "neutral": {"arousal_level": "normal", "loudness_level": "normal", "rate_level": "normal",
-                "pitch_level": "normal", "pitch_range_level": "normal", "pause_level": "normal"},
-    "sad": {"arousal_level": "low", "loudness_level": "low", "rate_level": "low", "pitch_level": "low",
-            "pitch_range_level": "low", "pause_level": "high", "dominance_level": "low"},
-    "surprised": {"arousal_level": "high", "loudness_level": "high", "pitch_level": "high",
-                  "pitch_range_level": "high"},
-}  # fmt: skip
 
 #: Levels that a listener can be asked for, in a fixed order. Valence is left to the text models it comes from.
 VOICE_LEVELS = ("pitch_level", "pitch_range_level", "loudness_level", "rate_level", "pause_level", "arousal_level",
@@ -52,6 +36,7 @@ _NUMBER_OF = {"pitch_level": "f0_median_hz", "pitch_range_level": "f0_range_st",
 SOUNDS = ("laughter", "crying", "sigh", "cough", "breath")  #: events that the prompts have words for
 
 _MAX_CUES = 5
+_MIN_FOR_PAUSES = 2.0  # seconds; in less there is room for one breath
 _MAX_IN_QUESTION = 12  # words of a quotation in a question, a response or a caption
 _COUNTS = {2: "two", 3: "three", 4: "four"}
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -126,9 +111,20 @@ def plan(record: Record, task: str, dice: Dice) -> Iterator[Ask]:
     elif task == "reasoning":
         yield from _reasoning(record, dice)
     elif task == "response":
-        yield from _response(record)
+        yield from _response(record, dice)
     elif task == "caption":
         yield from _caption(record, dice)
+
+
+def _telling(record: Record) -> list[str]:
+    """Levels worth speaking of. Pauses are not, in a clip too short to have any, or where hardly any clip has one."""
+    number = record.get("pause_ratio")
+    no_pause = record.get("pause_level") == "normal" and number is not None and round(number, 2) == 0
+    too_short = record.has("duration") and record.get("duration") < _MIN_FOR_PAUSES
+    return [
+        name for name in VOICE_LEVELS
+        if record.has(name) and not (name == "pause_level" and (no_pause or too_short))
+    ]  # fmt: skip
 
 
 # --- What can be asked --------------------------------------------------------------------------------------
@@ -189,8 +185,7 @@ def _emotion(record: Record) -> list[Ask]:
 def _voice(record: Record, dice: Dice) -> list[Ask]:
     asks = [
         Ask(name, name, "voice", (evidence(record, name),), record.get(name), tuple(dice.shuffled(tables.LEVELS)))
-        for name in VOICE_LEVELS
-        if record.has(name)
+        for name in _telling(record)
     ]
     if sex := record.get("sex"):
         options = tuple(dice.shuffled(("female", "male")))
@@ -226,55 +221,71 @@ def _content_voice(record: Record, dice: Dice) -> list[Ask]:
     return [
         Ask(f"said_and_{name}", name, "content+voice", (evidence(record, name), evidence(record, "transcript", whole)),
             record.get(name), tuple(dice.shuffled(tables.LEVELS)), {"quote": _quoted(whole)})
-        for name in VOICE_LEVELS if record.has(name)
+        for name in _telling(record)
     ]  # fmt: skip
 
 
 def _reasoning(record: Record, dice: Dice) -> Iterator[Ask]:
-    """Only where more of what was heard speaks for the label than against it: a rationale must not be an excuse."""
-    label = record.get("emotion")
-    typical = TYPICAL.get(label or "", {})
-    known = [name for name in VOICE_LEVELS if name in typical and record.has(name)]
-    cues = [name for name in known if record.get(name) == typical[name]]
-    against = [name for name in known if _opposite(record.get(name), typical[name])]
+    """About the emotion where the cues bear it out, then about the energy: a rationale must not be an excuse.
+
+    More must speak for the label than against it, and for no other emotion more than for this one.
+    """
+    levels = {name: record.get(name) for name in _telling(record)}
+    if (label := record.get("emotion")) and (rank := standing(label, levels)) != "beaten":
+        variables = {"relation": record.get("cue_relation"), "alone": rank == "alone"}
+        yield from _argued(record, dice, "emotion", label, levels, variables)
+    if label := record.get("arousal_level"):
+        yield from _argued(record, dice, "arousal_level", label, levels, {"relation": None})
+
+
+def _argued(
+    record: Record, dice: Dice, field: str, label: str, levels: Mapping[str, str], variables: dict[str, Any]
+) -> Iterator[Ask]:
+    cues, against = (dice.shuffled(found) for found in weigh(field, label, levels))
     if len(cues) < 2 or len(against) >= len(cues):
         return
-    cues = dice.shuffled(cues)[:_MAX_CUES]
-    against = dice.shuffled(against)[:1]
-    variables: dict[str, Any] = {"cues": cues, "against": against, "relation": record.get("cue_relation")}
-    items = [evidence(record, "emotion")]
+    cues = cues[: max(_MAX_CUES, len(against) + 1)]
+    items = [evidence(record, field)]
     for name in (*cues, *against):
         items.append(evidence(record, name))
         if record.has(_NUMBER_OF[name]):
             items.append(evidence(record, _NUMBER_OF[name]))
-    question_type = "emotion"
-    if record.transcript is not None:
-        quote = _tidy(record.transcript)
-        variables["quote"] = _quoted(quote)
-        items.append(evidence(record, "transcript", quote))
-        question_type = "content+emotion"
-        if variables["relation"] in ("conflict", "matched", "neutral_text"):
-            items.append(evidence(record, "cue_relation"))
-    yield Ask("emotion", "emotion", question_type, tuple(items), label, tuple(dice.shuffled(ANSWERABLE)), variables)
+    variables |= {"cues": cues, "against": against}
+    question_type = "voice"
+    if field == "emotion":
+        question_type = "emotion"
+        if record.transcript is not None:
+            quote = _tidy(record.transcript)
+            variables["quote"] = _quoted(quote)
+            items.append(evidence(record, "transcript", quote))
+            question_type = "content+emotion"
+            if variables["relation"] in ("conflict", "matched", "neutral_text"):
+                items.append(evidence(record, "cue_relation"))
+    options = ANSWERABLE if field == "emotion" else tables.LEVELS
+    yield Ask(field, field, question_type, tuple(items), label, tuple(dice.shuffled(options)), variables)
 
 
-def _response(record: Record) -> Iterator[Ask]:
-    """By emotion; where it is not known by a clearly high or low energy; else there is nothing to go by."""
+def _response(record: Record, dice: Dice) -> Iterator[Ask]:
+    """By emotion; where it is not known by a clearly high or low energy; else there is nothing to go by.
+
+    Every other reply takes up the words: nobody wants each of their sentences repeated to them.
+    """
     emotion, level = record.get("emotion"), record.get("arousal_level")
     name = "emotion" if emotion else "arousal_level"
     if not emotion and level not in ("low", "high"):
         return
     items = [evidence(record, name)]
     variables: dict[str, Any] = {"emotion": emotion, "level": level}
-    if record.transcript is not None and len(record.transcript.split()) <= _MAX_IN_QUESTION:
-        quote = _tidy(record.transcript)
+    short = record.transcript is not None and len(record.transcript.split()) <= _MAX_IN_QUESTION
+    if short and dice.below(2):
+        quote = _tidy(record.transcript or "")
         variables["quote"] = _quoted(quote)
         items.append(evidence(record, "transcript", quote))
     yield Ask("response", name, None, tuple(items), variables=variables)
 
 
 def _caption(record: Record, dice: Dice) -> Iterator[Ask]:
-    levels = dice.shuffled(name for name in VOICE_LEVELS if record.has(name))[:_MAX_CUES]
+    levels = dice.shuffled(_telling(record))[:_MAX_CUES]
     sounds = [span for span in record.events if span.text in SOUNDS][:3]
     if len(levels) + len(sounds) + record.has("emotion") + record.has("sex") < 2:
         return  # a transcript alone is no description
@@ -396,8 +407,3 @@ def _clean_excerpt(record: Record, dice: Dice) -> str | None:
 
 def _is_word(word: str, transcript: str) -> bool:
     return len(word) > 1 and word[0].isalpha() and '"' not in word and is_quoted_from(word, transcript)
-
-
-def _opposite(level: str, typical: str) -> bool:
-    """Against a label: the other end of the scale; for a typical "normal" anything else."""
-    return level != typical if typical == "normal" else {level, typical} == {"low", "high"}

@@ -10,6 +10,7 @@ from datagen import tables
 from datagen.llm.facts import ANSWERABLE, GROUP, NUMBER_FIELDS, Record
 from datagen.quality.claims import extract, judge, split_quotes, topics
 from datagen.quality.content import expected
+from datagen.quality.cues import ARGUABLE, weigh
 from datagen.quality.grounding import bare
 from datagen.quality.leak import without_options
 from datagen.quality.lexicon import Lexicon
@@ -58,7 +59,7 @@ def label(sample: Sample, record: Record) -> Iterable[str]:
     if field is None:
         return
     if sample["task"] in ("classification", "reasoning"):
-        if field not in ("emotion", "sentiment"):
+        if field not in (ARGUABLE if sample["task"] == "reasoning" else ("emotion", "sentiment")):
             yield f"a {sample['task']} sample rests on '{field}', not on the emotion"
         if sample["answer"] != given:
             yield f"the answer '{sample['answer']}' is not its label '{given}'"
@@ -90,6 +91,8 @@ def answer(sample: Sample, record: Record, lexicon: Lexicon) -> Iterable[str]:
         said = [claim for claim in extract(masked, lexicon) if group in {GROUP.get(name) for name in claim.fields}]
         if not any(not claim.negated and judge(claim, record) is None for claim in said):
             yield f"the answer does not say what {field} is"
+    if sample["options"] and sample["answer_label"] not in words(masked):
+        yield f"the answer does not name its option '{sample['answer_label']}'"
     spoken_of = topics(question, lexicon) & ACOUSTIC
     if GROUP.get(field) in ACOUSTIC and spoken_of and GROUP[field] not in spoken_of:
         yield f"the question is about {', '.join(sorted(spoken_of))}, the answer about {GROUP[field]}"
@@ -122,9 +125,11 @@ def reasoning(sample: Sample, lexicon: Lexicon) -> Iterable[str]:
     count = len(words(masked)) + masked.count("_")
     if not MIN_REASONING <= count <= MAX_REASONING:
         yield f"the reasoning has {count} words; {MIN_REASONING} to {MAX_REASONING} are asked for"
+    field = asked(sample) or ""
+    witnessing = ACOUSTIC - {GROUP.get(field)}
     claims = extract(masked, lexicon)
-    heard = [claim.start for claim in claims if {GROUP.get(name) for name in claim.fields} & ACOUSTIC]
-    labels = [claim for claim in claims if claim.kind == "emotion" and not claim.negated]
+    heard = [claim.start for claim in claims if {GROUP.get(name) for name in claim.fields} & witnessing]
+    labels = [claim for claim in claims if field in claim.fields and not claim.negated]
     if not heard:
         yield "the reasoning names nothing that was heard"
     else:
@@ -132,12 +137,15 @@ def reasoning(sample: Sample, lexicon: Lexicon) -> Iterable[str]:
             yield "the reasoning quotes the words before it names what was heard"
         if labels and labels[0].start < heard[0]:
             yield "the reasoning opens with the label"
-    field = asked(sample)
-    if not any(sample["answer_label"] in claim.alternatives.get(field or "", ()) for claim in labels):
+    if not any(sample["answer_label"] in claim.alternatives[field] for claim in labels):
         yield f"the reasoning does not arrive at '{sample['answer_label']}'"
-    witnesses = {item["field"] for item in sample["evidence"] if GROUP.get(item["field"]) in ACOUSTIC}
+    witnesses = {item["field"]: str(item["value"]) for item in sample["evidence"]
+                 if GROUP.get(item["field"]) in witnessing}  # fmt: skip
     if len(witnesses) < 2:
         yield "the reasoning rests on fewer than two things heard"
+    speaks_for, against = weigh(field, str(sample["answer_label"]), witnesses)
+    if len(against) > len(speaks_for):
+        yield f"more of the evidence speaks against '{sample['answer_label']}' than for it: {', '.join(against)}"
     if any(item["field"].startswith("valence") for item in sample["evidence"]):
         yield "valence is no evidence for an emotion: models read it off the words"
 

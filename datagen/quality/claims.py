@@ -155,6 +155,8 @@ def _levels(sentence: Sequence[Token]) -> Iterable[Claim]:
     for group in groups:
         if group[0] in level_of:
             yield from _pair(sentence, group, level_of[group[0]])
+        else:
+            yield from _misfit(sentence, group[-1])
 
 
 def _noun_groups(sentence: Sequence[Token]) -> list[list[int]]:
@@ -200,6 +202,16 @@ def _right(sentence: Sequence[Token], group: Sequence[int], stop: int, taken: fr
         if index not in taken and _accepts(sentence[group[0]], sentence[index]):
             return index
     return None
+
+
+def _misfit(sentence: Sequence[Token], noun: int) -> Iterable[Claim]:
+    """ "The pace is wide": a level of something else, which no value of the noun's fields can make true."""
+    item = sentence[noun].item
+    words = sentence[noun + 1 : noun + 3]
+    if item is None or len(words) < 2 or words[0].text not in ("is", "are") or _kind(words[1]) != "level":
+        return
+    text = f"{sentence[noun].text}: {words[1].text}"
+    yield Claim({name: frozenset() for name in item.means}, text, sentence[noun].start, kind="level")
 
 
 def _accepts(noun: Token, level: Token) -> bool:

@@ -24,6 +24,10 @@ Mode = Literal["explicit", "implicit"]
 DEFAULT_COUNTS: dict[str, int] = {"classification": 2, "qa": 5, "reasoning": 1, "response": 1, "caption": 1}
 
 
+#: What a person can do something about when nothing can be asked, few words on purpose: drops are counted by reason.
+_NEEDED = {"words": ("transcript",), "emotion": ("emotion",), "levels of the voice": tuple(facts.LEVEL_FIELDS)}
+
+
 class WriteConfig(StageConfig):
     non_semantic: ClassVar[frozenset[str]] = frozenset({"prompts"})  # where they lie; their text is in semantics()
 
@@ -75,8 +79,8 @@ class Write(Stage):
             if not written and refused:
                 out.rejects.append(Reject(index, refused[0].error_class, refused[0].message))
             elif not written:
-                known = ", ".join(sorted(set(record.facts) - {"duration", "level_dbfs"})) or "nothing"
-                out.drops.append(Drop(index, f"nothing to ask: of this clip is known {known}"))
+                unknown = [what for what, names in _NEEDED.items() if not any(map(record.has, names))]
+                out.drops.append(Drop(index, f"nothing to ask: {', '.join(unknown) or 'too little'} unknown"))
         out.created["samples"] = tables.from_rows(samples, tables.SAMPLES)
         return out
 

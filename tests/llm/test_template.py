@@ -116,13 +116,90 @@ def test_without_an_emotion_voice_and_content_are_still_asked():
     assert set(tasks) == {"content", "voice", "content+voice"}
 
 
+def rationales(row, about="emotion", **changes):
+    found = write(row, counts={"reasoning": 1}, **changes)[1]
+    return [sample for sample in found if sample["evidence"][0]["field"] == about]
+
+
+EVEN = dict.fromkeys(facts.LEVEL_FIELDS, "normal")
+
+
 def test_a_rationale_is_not_written_against_the_evidence():
     """Angry by its label, but low, slow and quiet: there is nothing to reason from."""
     row = next(row for row in ROWS if row["emotion"] == "angry")
     flat = dict.fromkeys(facts.LEVEL_FIELDS, "low") | {"pause_level": "high"}
-    assert not [s for s in write(row, **flat)[1] if s["task"] == "reasoning"]
+    assert not rationales(row, **flat)
     loud = dict.fromkeys(facts.LEVEL_FIELDS, "high") | {"pause_level": "low"}
-    assert [s for s in write(row, **loud)[1] if s["task"] == "reasoning"]
+    assert rationales(row, **loud)
+
+
+def test_no_rationale_where_the_cues_fit_another_emotion_better():
+    """A low pitch and a slow pace may be disgust; with a narrow range and a low volume they are rather sadness."""
+    row = next(row for row in ROWS if row["emotion"] == "disgusted")
+    slow = EVEN | {"pitch_level": "low", "rate_level": "low"}
+    assert not rationales(row, **(slow | {"pitch_range_level": "low", "loudness_level": "low"}))
+
+
+def test_a_rationale_claims_to_be_the_only_reading_only_where_it_is():
+    shared = EVEN | {"pitch_level": "high", "arousal_level": "high", "loudness_level": "high",
+                     "pitch_range_level": "high"}  # fmt: skip
+    decided = r"fits best|agrees best|comes across as happy\.$|as well by what can be heard"
+    for row in [row for row in ROWS if row["emotion"] == "happy"]:
+        for sample in rationales(row, **shared):  # anger sounds like that too
+            assert re.search("more than one|More than one|without deciding", sample["reasoning"])
+    for row in [row for row in ROWS if row["emotion"] == "neutral"]:
+        for sample in rationales(row, **EVEN):
+            assert re.search(decided.replace("happy", "neutral"), sample["reasoning"])
+
+
+def test_all_that_speaks_against_the_label_is_named():
+    row = next(row for row in ROWS if row["emotion"] == "sad")
+    low = dict.fromkeys(facts.LEVEL_FIELDS, "low") | {"rate_level": "high"}
+    found = rationales(row, duration=6.0, **low)  # few pauses and a fast pace do not go with sadness
+    assert found
+    for sample in found:
+        assert {"rate_level", "pause_level"} <= {item["field"] for item in sample["evidence"]}
+        assert re.search("fast", sample["reasoning"]) and re.search("silence", sample["reasoning"])
+
+
+def test_energy_is_reasoned_about_where_no_emotion_is_known():
+    row = next(row for row in ROWS if row["arousal_level"] and row["f0_median_hz"])
+    loud = EVEN | dict.fromkeys(("arousal_level", "pitch_level", "loudness_level", "rate_level"), "high")
+    found = rationales(row, "arousal_level", emotion=None, **loud)
+    assert {sample["mode"] for sample in found} == set(MODES)
+    for sample in found:
+        assert sample["answer"] == "high" and sample["question_type"] == "voice"
+        assert '"arousal"' not in (sample["metadata_context"] or "")  # it would give the answer away
+    assert not rationales(row, "arousal_level", emotion=None, **(loud | {"loudness_level": "low", "rate_level": "low"}))
+    assert not rationales(row, "arousal_level", emotion="happy", **loud)  # the emotion comes first
+
+
+def test_an_answer_says_its_option(full):
+    """Asked "low, normal or high?", one does not answer "wide"."""
+    chosen = [sample for sample in full if sample["options"] and sample["task"] == "qa"]
+    assert len(chosen) > 100
+    assert all(re.search(rf"\b{sample['answer_label']}\b", unquoted(sample)) for sample in chosen)
+    assert all(sample["answer_label"] in split_quotes(sample["answer"])[0].lower() for sample in chosen)
+
+
+@pytest.mark.parametrize(
+    ("changes", "spoken_of"),
+    [
+        ({"duration": 1.5, "pause_ratio": 0.2, "pause_level": "high"}, False),
+        ({"duration": 6.0, "pause_ratio": 0.001, "pause_level": "normal"}, False),  # hardly any clip has a pause
+        ({"duration": 6.0, "pause_ratio": 0.0, "pause_level": "low"}, True),
+        ({"duration": 6.0, "pause_ratio": 0.2, "pause_level": "high"}, True),
+    ],
+)
+def test_pauses_are_spoken_of_only_where_they_mean_something(changes, spoken_of):
+    texts = [unquoted(sample) for row in ROWS[:30] for sample in write(row, **changes)[1]]
+    assert any(re.search("silence|pause", text) for text in texts) is spoken_of
+
+
+def test_not_every_reply_repeats_what_was_said(full):
+    short = {row["clip_id"] for row in ROWS if len(row["transcript"].split()) <= 12}
+    replies = [sample for sample in full if sample["task"] == "response" and sample["clip_id"] in short]
+    assert 0.3 < sum('"' in sample["response"] for sample in replies) / len(replies) < 0.7
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ def read(text, **options):
         ('The speaker says "I am furious and loud".', []),
         ("The highest building is on a low hill.", []),
         ("Unhappy news.", [("emotion", "sad", False)]),
+        ("The pace is wide.", [("rate_level", (), False)]),  # nothing makes it true
     ],
 )  # fmt: skip
 def test_sentences_are_read(text, claims):

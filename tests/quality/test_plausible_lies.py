@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from datagen.llm.facts import Record, Span, context, withheld_groups
+from datagen.llm.facts import Record, Span
 from datagen.quality import checks
 
 WORDS = "Kids are talking by the door"
@@ -140,3 +140,18 @@ def test_nor_in_answers_questions_and_replies(lie):
 )  # fmt: skip
 def test_wrong_answers_leaks_and_cold_replies_are_refused(lie, error):
     assert error in {found.error_class for found in checks.check(lie, RECORD)}
+
+
+def test_a_rationale_must_have_more_evidence_for_it_than_against():
+    calm = Record("c1", {**RECORD.facts, "arousal_level": "low", "pitch_level": "low"}, RECORD.words, (), "en", "gold")
+    row = reasoning("That much can be heard.")
+    row["reasoning"] = row["reasoning"].replace("is high", "is low")
+    row["evidence"] = [ANGRY, item("arousal_level", "low"), item("pitch_level", "low"), SAID]
+    row["sample_hash"] = checks.sample_hash(row)
+    assert {found.error_class for found in checks.check(row, calm)} == {"PoorReasoning"}
+
+
+def test_an_answer_in_other_words_than_its_options_is_refused():
+    lie = qa("voice", "Is the pitch range low, normal or high?", "The pitch range is wide.",
+             item("pitch_range_level", "high"), label="high", options=LEVELS)  # fmt: skip
+    assert [found.error_class for found in checks.check(lie, RECORD)] == ["WrongAnswer"]
