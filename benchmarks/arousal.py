@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from _labelled import manifest
 
 from datagen import tables
 from datagen.speech import calibration
@@ -43,7 +44,6 @@ from datagen.stages.prosody import Prosody
 HIGH = {"angry", "anger", "fearful", "fear", "fear (anxiety)", "happy", "happiness", "surprised", "surprise"}
 LOW = {"neutral", "calm", "sad", "sadness", "bored", "boredom"}
 GOALS = {"ravdess": 0.90, "emodb": 0.90, "nemo": 0.85, "twin": 0.90, "twin-levelled": 0.90}
-SHARED = Path(__file__).resolve().parents[1] / ".." / "shared" / "corpora" / "devset" / "manifest.jsonl"
 
 
 def measure(files: list[Path]) -> pa.Table:
@@ -75,15 +75,15 @@ def measure(files: list[Path]) -> pa.Table:
     return pa.table(columns)
 
 
-def load(manifest: Path, workers: int) -> pa.Table:
-    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines() if line.strip()]
+def load(path: Path, workers: int) -> pa.Table:
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     rows = [row for row in rows if row.get("emotion")]
     counts: dict[str, list[int]] = {}
     for row in rows:
         if row["emotion"] in HIGH | LOW:
             counts.setdefault(row["corpus"], [0, 0])[row["emotion"] in HIGH] += 1
     rows = [row for row in rows if min(counts.get(row["corpus"], [0])) >= 10]  # fewer of a kind say nothing
-    files = [manifest.parent / row["file"] for row in rows]
+    files = [path.parent / row["file"] for row in rows]
     parts = [files[i : i + 64] for i in range(0, len(files), 64)]
     if workers > 1:
         with ProcessPoolExecutor(workers) as pool:
@@ -141,20 +141,6 @@ def as_floats(column: pa.ChunkedArray) -> np.ndarray:
     return np.array(column.to_pylist(), dtype=np.float64)
 
 
-def twin(folder: Path) -> Path:
-    """Two corpora of synthetic speech, one of them brought to one level."""
-    from datagen.testing.speech import corpus
-
-    rows = []
-    for name, levelled in (("twin", False), ("twin-levelled", True)):
-        emotions = ("neutral", "sad", "calm", "happy", "angry", "fearful")
-        for row, _ in corpus(folder / name, name=name, emotions=emotions, sentences=2, level_normalised=levelled):
-            rows.append({**row, "file": f"{name}/{row['file_name']}", "speaker": f"{name}/{row['speaker']}"})
-    manifest = folder / "manifest.jsonl"
-    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return manifest
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--manifest", type=Path)
@@ -163,20 +149,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sensitivity", action="store_true", help="worst AUC over a grid of all constants")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
-        manifest = options.manifest or (SHARED if SHARED.exists() and not options.twin else twin(Path(scratch)))
-        print(f"{manifest}\n")
-        table = load(manifest, options.workers)
+        corpora = (("twin", False), ("twin-levelled", True))
+        table = load(manifest(options.manifest, options.twin, Path(scratch), corpora), options.workers)
 
     blind, fit = describe(table, neutral_baseline=False)
     labelled, _ = describe(table, neutral_baseline=True)
     cues = as_array(table["arousal_cues"].to_pylist())
     peer = plain(table)
-    corpora = sorted(set(table["corpus"].to_pylist()))
+    names = sorted(set(table["corpus"].to_pylist()))
     head = "| corpus | clips | no value | arousal, no labels | with neutral baseline | mean of z | log F0 "
     head += "| weights (F0, level, HF500) |"
     print(head + "\n|" + " --- |" * 8)
     missed = []
-    for corpus in corpora:
+    for corpus in names:
         value, clips, without = scored(table, corpus, as_floats(blind["arousal"]))
         neutral, *_ = scored(table, corpus, as_floats(labelled["arousal"]))
         mean_z, *_ = scored(table, corpus, peer)
@@ -187,7 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         if value < GOALS.get(corpus, 0.0):
             missed.append(f"{corpus} {value:.3f} (goal {GOALS[corpus]})")
-    for corpus in corpora:
+    for corpus in names:
         print(f"level of {corpus}: {fit['loudness'][calibration.key(corpus)]}")
 
     if options.sensitivity:
@@ -196,7 +181,7 @@ def main(arguments: list[str] | None = None) -> int:
         for clips, agreement, prior in grid:
             found, _ = describe(table, neutral_baseline=False, shrink_clips=clips, shrink_agreement=agreement,
                                 prior_agreement=prior)  # fmt: skip
-            for corpus in corpora:
+            for corpus in names:
                 at = f"shrink_clips={clips} shrink_agreement={agreement} prior_agreement={prior}"
                 worst[corpus] = min(
                     worst.get(corpus, (2.0, "")), (scored(table, corpus, as_floats(found["arousal"]))[0], at)

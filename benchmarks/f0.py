@@ -351,7 +351,7 @@ def main() -> int:
         _agreement(trackers, options.audio, options.files)
 
     if IN_USE not in trackers:
-        return 0
+        return int(IN_USE in options.trackers.split(","))  # asked for and not there: not measured
     gross, _, voicing, median_off, _ = totals[IN_USE]["clean"].row()
     misses = [f"{what} {value:.1f} (goal {goal})" for what, value, goal, bad in (
         ("gross error %", gross, "< 5", gross >= 5), ("voicing error %", voicing, "< 15", voicing >= 15),

@@ -19,20 +19,10 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from _labelled import manifest
 
 from datagen.models.f0 import F0Tracker
 from datagen.speech import prosody, text
-
-SHARED = Path(__file__).resolve().parents[1] / ".." / "shared" / "corpora" / "devset" / "manifest.jsonl"
-
-
-def twin(folder: Path) -> Path:
-    from datagen.testing.speech import corpus
-
-    rows = [{**row, "file": row["file_name"]} for row, _ in corpus(folder, name="twin", sentences=4)]
-    manifest = folder / "manifest.jsonl"
-    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return manifest
 
 
 def main() -> int:
@@ -40,18 +30,19 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--manifest", type=Path)
+    parser.add_argument("--twin", action="store_true", help="use a generated corpus even when real ones are there")
     parser.add_argument("--limit", type=int, default=300, help="clips, evenly spread")
     options = parser.parse_args()
     tracker = F0Tracker()
     found: dict[str, list[tuple[int, int, float]]] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        manifest = options.manifest or (SHARED if SHARED.exists() else twin(Path(scratch)))
-        rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines() if line.strip()]
+        path = manifest(options.manifest, options.twin, Path(scratch), (("twin", False),))
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         rows = [row for row in rows if row.get("transcript") and not row.get("truncated")]
         for row in rows[:: max(1, len(rows) // options.limit)]:
             language = text.language(row["language"])
             truth = text.syllables(text.words(row["transcript"]), language)
-            samples, _ = soundfile.read(manifest.parent / row["file"], dtype="float32")
+            samples, _ = soundfile.read(path.parent / row["file"], dtype="float32")
             measured = prosody.measure(samples, prosody.track_f0(samples, tracker))
             if truth and not measured.f0_reason and not measured.pauses_reason:
                 count = prosody.syllable_nuclei(measured.frames, measured.voiced)

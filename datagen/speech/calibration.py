@@ -207,11 +207,12 @@ def _centre_and_scale(cues: Floats, floor: Floats = _CUE_FLOOR) -> tuple[Floats,
 
 def _within(columns: Columns, rows: NDArray[np.intp], values: Floats) -> Floats:
     """Values less their speaker's median; a row without a speaker takes part in none."""
-    centred = np.full_like(values[rows], np.nan)
+    here = values[rows]
+    centred = np.full_like(here, np.nan)
     speakers = _grouped([columns.speaker[row] or "" for row in rows])
     for speaker, at in speakers.items():
         if speaker and len(at) >= 3:
-            centred[at] = values[rows][at] - _centre_and_scale(values[rows][at], np.zeros(values.shape[1]))[0]
+            centred[at] = here[at] - _centre_and_scale(here[at], np.zeros(values.shape[1]))[0]
     return centred
 
 
