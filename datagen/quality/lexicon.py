@@ -24,8 +24,8 @@ class Item:
     """What a word or phrase means.
 
     ``kind``: noun, level, direct, emotion, cue, sex, pronoun, age, event, relation, unmeasured, negation, plain,
-    ask, joiner, break. ``means`` maps every field the item may speak of to the values it allows; a level word means something
-    only beside a noun of that field.
+    ask, joiner, break. ``means`` maps every field the item may speak of to the values it allows; a level word
+    means something only beside a noun of that field.
     """
 
     kind: str
