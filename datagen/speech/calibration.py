@@ -35,6 +35,7 @@ MEASURED = (
 )  # fmt: skip
 LABELS = ("emotion", "label_source")  #: read by the fit only, for neutral baselines
 QUANTILES = 101
+LEAST_FOR_DRIFT = 100  #: clips of a group below which its distribution cannot be told from chance
 
 #: feature -> (column of its percentile, column of its word)
 FEATURES: dict[str, tuple[str, str]] = {
@@ -451,7 +452,8 @@ def drift(artifact: Mapping[str, Any], table: pa.Table) -> dict[str, dict[str, d
 
     ``psi`` is the population stability index over tenths of the fitted distribution (above 0.25 is commonly called a
     shift worth refitting for), ``ks`` the largest distance between the two cumulative distributions. Groups with
-    fewer than ``min_group`` rows are left out; pitch is compared per corpus and sex, not per speaker.
+    fewer than ``LEAST_FOR_DRIFT`` rows are left out: over ten bins chance alone makes the index about 9 / n. Pitch is
+    compared per corpus and sex, not per speaker.
     """
     columns = Columns(table)
     values = _values(columns, artifact, _scores(columns, artifact["baselines"]))
@@ -461,7 +463,7 @@ def drift(artifact: Mapping[str, Any], table: pa.Table) -> dict[str, dict[str, d
         groups = _grouped([_chain(columns, feature, int(row), {})[0] for row in rows])
         for name, at in groups.items():
             edges = artifact["tables"][feature].get(name, {}).get("edges")
-            if edges is None or len(at) < artifact["settings"]["min_group"]:
+            if edges is None or len(at) < LEAST_FOR_DRIFT:
                 continue
             found = compare(values[feature][rows[at]], np.array(edges))
             report.setdefault(feature, {})[name] = {"n": len(at), **found}

@@ -242,6 +242,11 @@ def test_drift_is_seen_and_only_where_it_is() -> None:
     assert "valence" not in moved
 
 
+def test_a_few_clips_show_no_drift_from_themselves() -> None:
+    few = corpus().slice(0, 12)
+    assert calibration.drift(fit(few), few) == {}
+
+
 def test_edges_are_checked() -> None:
     with pytest.raises(ValueError, match="must be below"):
         DescribeConfig(low=0.7, high=0.3)
