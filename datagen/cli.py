@@ -35,29 +35,28 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Pilot: take at most N re
 def main() -> None:
     """Entry point: turns our own errors into one line on stderr and an exit code."""
     try:
-        app(standalone_mode=False)
+        sys.exit(app(standalone_mode=False) or 0)
     except DatagenError as error:
         _err(str(error))
         sys.exit(error.exit_code)
-    except typer.Exit as leave:
-        sys.exit(leave.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         _err("interrupted; what was committed stays, the same command continues")
         sys.exit(1)
     except Exception as error:
-        import click
-
-        if isinstance(error, click.ClickException):
-            error.show()
-            sys.exit(2)
-        raise
+        show = getattr(error, "show", None)  # a usage error of the parser, whose classes typer keeps to itself
+        if show is None or not hasattr(error, "exit_code"):
+            raise
+        show()
+        sys.exit(2)
 
 
 def _err(message: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    Console(stderr=True, soft_wrap=True).print(Text.assemble(("error ", "bold red"), message))
+    from datagen.redact import hidden
+
+    Console(stderr=True, soft_wrap=True).print(Text.assemble(("error ", "bold red"), hidden(message)))
 
 
 def _version(wanted: bool) -> None:
@@ -92,10 +91,12 @@ def run(
     input: Input = None,
     profile: Profile = None,
     set: Sets = None,
-    start: Annotated[str | None, typer.Option("--from", help="Do this stage and all after it again.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Do this stage and all after it again; leave it away to continue.")
+    ] = None,
     until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
     limit: Limit = None,
-    refit: Annotated[bool, typer.Option("--refit", help="Fit calibration and selection anew to all data.")] = False,
+    refit: Annotated[bool, typer.Option("--refit", help="Fit the calibration anew to all there is now.")] = False,
     executor: Annotated[str | None, typer.Option(help="ray or local (in this process, for debugging).")] = None,
     ray_address: Annotated[str | None, typer.Option(help="A running Ray cluster, or auto; default: our own.")] = None,
     max_reject_fraction: Annotated[
@@ -162,16 +163,9 @@ def gc(
 ) -> None:
     """Delete results that the run's present recipe and input no longer lead to."""
     from datagen import report
-    from datagen.lock import RunLock
-    from datagen.run import garbage, open_run
+    from datagen.run import collect
 
-    space = open_run(run)
-    with RunLock(space.files):
-        units = garbage(space)
-        size = sum(space.files.size(unit.folder) for unit in units)
-        if not dry_run:
-            for unit in units:
-                space.store.forget(unit)
+    units, size = collect(run, dry_run=dry_run)
     report.collected(units, size, dry_run)
 
 
@@ -208,19 +202,9 @@ def rejects_retry(
 ) -> None:
     """Forget the units that hold rejects, so that the next `datagen run` tries their rows again."""
     from datagen import report
-    from datagen.lock import RunLock
-    from datagen.run import open_run
+    from datagen.run import retry
 
-    space = open_run(run)
-    with RunLock(space.files):
-        count = 0
-        for name in space.pipeline.order:
-            for shard in [None] if space.pipeline.whole(name) else space.plan.shards:
-                unit = space.plan.done(name, shard)
-                if unit and stage in {None, name} and len(space.store.rejects(unit)):
-                    space.store.forget(unit)
-                    count += 1
-    report.to_retry(count, run)
+    report.to_retry(retry(run, stage), run)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from datagen import resources
 from datagen.errors import UsageError
+from datagen.redact import hidden
 from datagen.registry import did_you_mean, stage_class, stage_names
 from datagen.stage import Resources, Stage, StageConfig
 
@@ -80,7 +81,11 @@ class Recipe:
         return {name: stage_class(name)(config, seed=self.seed) for name, config in self.configs.items()}
 
     def document(self) -> dict[str, Any]:
-        """Everything, defaults included, ready for YAML: what is stored with the run."""
+        """Everything, defaults included, ready for YAML: what is stored with the run, without credentials in URLs."""
+        document: dict[str, Any] = _without_secrets(self._document())
+        return document
+
+    def _document(self) -> dict[str, Any]:
         return {
             "recipe": self.name,
             "description": self.description,
@@ -173,6 +178,14 @@ def merge(base: Any, over: Any) -> Any:
     return over
 
 
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, str):
+        return hidden(value)
+    if isinstance(value, Mapping):
+        return {key: _without_secrets(item) for key, item in value.items()}
+    return [_without_secrets(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def _nest(dotted: str, value: Any) -> Any:
     for key in reversed(dotted.split(".")):
         value = {key: value}
@@ -196,7 +209,7 @@ def _validate(model: Any, values: Any, where: str) -> Any:
                 known = [word.strip("' ") for word in expected.replace(" or ", ",").split(",") if word.strip()]
                 problems.append(f"{spot}: unknown {got!r}{did_you_mean(str(got), known)}")
             else:
-                problems.append(f"{spot}: {item['msg']} (got {got!r})")
+                problems.append(f"{spot}: {item['msg']} (got {hidden(repr(got))})")
         raise UsageError("\n".join(problems)) from error
 
 

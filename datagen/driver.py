@@ -6,7 +6,6 @@ command goes on from what is committed and from the pieces that are parked in sc
 
 from __future__ import annotations
 
-import itertools
 import signal
 import threading
 import time
@@ -16,9 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from datagen import pieces
 from datagen.errors import EnvironmentFault, RunError, UsageError
 from datagen.executors.base import Completion, Executor, Fate, PoolSpec, Task
-from datagen.executors.recovery import Action, Piece, after_failure
+from datagen.executors.recovery import MOST_LOST, Action, Piece, after_failure
 from datagen.pipeline import Pipeline
 from datagen.plan import Plan, Wanted
 from datagen.progress import EventLog, Tally, View
@@ -28,10 +28,11 @@ from datagen.worker import Job, Refused, factory
 
 #: Deadline of a piece without its own: time to load models, and this many seconds per second of audio.
 BASE_TIMEOUT_S, TIMEOUT_PER_AUDIO_S = 600.0, 20.0
-#: A barrier or a commit that takes longer hangs.
+#: A barrier (unless the recipe says otherwise) or a commit that takes longer hangs.
 WHOLE_TIMEOUT_S = 6 * 3600.0
-#: How often a barrier or a commit is tried; no row can be blamed for these.
-WHOLE_ATTEMPTS = 3
+#: How often a barrier or a commit is tried, and how often its worker may be lost; no row can be blamed for these.
+WHOLE_ATTEMPTS, WHOLE_LOSSES = 3, MOST_LOST
+STOPPED = "stopped on request; everything finished is kept - the same command continues"
 
 
 @dataclass
@@ -47,6 +48,7 @@ class Work:
     refused: list[Refused] = field(default_factory=list)
     committing: bool = False
     attempts: int = 0
+    losses: int = 0
     seconds: Sequence[float] | None = None  #: audio seconds per row
 
 
@@ -73,7 +75,7 @@ class Driver:
     def __init__(
         self, plan: Plan, store: Store, executor: Callable[[], Executor], resources: Mapping[str, Resources],
         *, events: EventLog, view: View, sink: Callable[[str], Sink], max_reject_fraction: float = 1.0,
-        until: Iterable[str] | None = None,
+        until: Iterable[str] | None = None, still_ours: Callable[[], bool] = lambda: True,
     ) -> None:  # fmt: skip
         self.plan, self.store, self.events, self.view = plan, store, events, view
         self._sink = sink
@@ -84,6 +86,7 @@ class Driver:
         self.tallies = {name: Tally() for name in self.wanted_stages}
         self.committed = dict.fromkeys(self.wanted_stages, 0)
         self.stopping = threading.Event()
+        self._still_ours = still_ours
         self._make_executor = executor
         self._executor: Executor | None = None
         self._tasks: dict[int, tuple[Work, Piece | None]] = {}
@@ -105,10 +108,12 @@ class Driver:
                 for phase in sorted({self.pipeline.phase[name] for name in self.wanted_stages}):
                     self._run_phase([n for n in self.wanted_stages if self.pipeline.phase[n] == phase])
             finally:
-                self.view.update(self.tallies)
-                self.view.close()
-                if self._executor is not None:
-                    self._executor.shutdown()
+                try:
+                    if self._executor is not None:
+                        self._executor.shutdown()
+                finally:
+                    self.view.update(self.tallies)
+                    self.view.close()
         return Outcome(self.committed, self.tallies, time.monotonic() - started)
 
     def _run_phase(self, names: list[str]) -> None:
@@ -127,18 +132,19 @@ class Driver:
             raise RunError(f"nothing can start in {', '.join(names)}: their inputs are not there")
         self._admit(names)
         while active or waiting:
+            if not self._still_ours():
+                raise RunError("another driver has taken this run over; this one was silent for too long and stops")
             if self.stopping.is_set():
                 active = [work for work in active if work.running]  # finish what is in flight, start nothing
                 if not active:
-                    raise RunError("stopped on request; everything finished is kept - the same command continues")
+                    raise RunError(STOPPED)
             else:
                 self._submit(active)
             finished = self._wait(active)
             for work in finished:
                 active.remove(work)
-                shard = work.wanted.unit.shard
-                followers = [spot for spot in waiting if shard is None or spot[1] in {shard, None}]
-                self._activate(followers, waiting, active)
+                shard = work.wanted.unit.shard  # a barrier has no followers in its own phase
+                self._activate([(name, spot) for name in names for spot in (shard, None)], waiting, active)
             self.view.update(self.tallies)
             if not active and waiting and not self.stopping.is_set():
                 raise RunError(f"these units never became ready: {list(waiting)[:5]}")
@@ -153,6 +159,10 @@ class Driver:
             raise RunError(f"{name} cannot start: not everything before it is done")
         if wanted.done and self._sink(name).present():
             return
+        if self.stopping.is_set():
+            raise RunError(STOPPED)
+        for key in self.store.keys(name, None):  # there is one output: what it held before holds no longer
+            self.store.forget(Unit(name, None, key))
         tally = self.tallies[name]
         tally.started, tally.total = time.monotonic(), 1
         self.view.update(self.tallies)
@@ -237,11 +247,11 @@ class Driver:
             "config_hash": wanted.config_hash,
             "data_hash": wanted.data_hash,
             "seq": wanted.seq,
-        }
+        } | ({"pilot": True} if whole and plan.pilot else {})
         job = Job(name, stage.config, stage.seed, wanted.unit, reads, tuple(artifacts), previous, record=record)
         work = Work(wanted, job, 0)
         if whole:
-            work.rows = sum(self.store.row_count(read) for read in reads)
+            work.rows = sum(int(self.store.seen(read, self.store.row_count(read)).sum()) for read in reads)
         else:
             work.rows, work.seconds = self._measure(stage, job)
             work.pieces.extend(self._pieces(stage, work))
@@ -259,33 +269,12 @@ class Driver:
 
     def _pieces(self, stage: Stage, work: Work) -> list[Piece]:
         """Row ranges within the stage's batch limits, less what an earlier attempt has parked."""
-        bounds = [0]
-        seconds = 0.0
-        for row in range(work.rows):
-            length = work.seconds[row] if work.seconds else 0.0
-            rows = row - bounds[-1]
-            if rows and (rows >= stage.batch_rows or (stage.batch_seconds and seconds + length > stage.batch_seconds)):
-                bounds.append(row)
-                seconds = 0.0
-            seconds += length
-        bounds.append(work.rows)
-        planned = [(lo, hi) for lo, hi in itertools.pairwise(bounds) if hi > lo]
-        if len(planned) < 2:
-            return [Piece(work.wanted.unit, lo, hi) for lo, hi in planned]
-        for name in self.store.files.names(work.wanted.unit.scratch):
-            lo, hi = (int(number) for number in name.removesuffix(".part").split("-"))
-            work.parts.append((lo, hi))
-        left = []
-        for lo, hi in planned:
-            for done_lo, done_hi in sorted(work.parts):
-                if done_lo < hi and done_hi > lo:
-                    if done_lo > lo:
-                        left.append((lo, done_lo))
-                    lo = done_hi
-            if lo < hi:
-                left.append((lo, hi))
-        self.tallies[work.job.stage].done += sum(hi - lo for lo, hi in work.parts)
-        return [Piece(work.wanted.unit, lo, hi) for lo, hi in left]
+        unit = work.wanted.unit
+        wanted = pieces.planned(work.rows, work.seconds, stage.batch_rows, stage.batch_seconds)
+        if len(wanted) > 1:  # a single piece is done again sooner than looked for
+            work.parts = pieces.apart(self.store.parts(unit), work.rows)
+            self.tallies[work.job.stage].done += sum(hi - lo for lo, hi in work.parts)
+        return [Piece(unit, lo, hi) for lo, hi in pieces.missing(wanted, work.parts)]
 
     # -- tasks -------------------------------------------------------------------------------------------------
 
@@ -313,11 +302,12 @@ class Driver:
             job = replace(work.job, pieces=((piece.lo, piece.hi),))
             timeout = self._timeout(work, piece)
         else:
-            pieces = ((piece.lo, piece.hi),) if piece else ()
+            left = ((piece.lo, piece.hi),) if piece else ()
             job = replace(
-                work.job, pieces=pieces, parts=tuple(sorted(work.parts)), refused=tuple(work.refused), commit=True
+                work.job, pieces=left, parts=tuple(sorted(work.parts)), refused=tuple(work.refused), commit=True
             )
-            timeout = self._timeout(work, piece) if piece else WHOLE_TIMEOUT_S
+            asked = self.resources[work.job.stage].batch_timeout_s if whole else None
+            timeout = self._timeout(work, piece) if piece else asked or WHOLE_TIMEOUT_S
             work.committing = True
         self._next_task += 1
         self._tasks[self._next_task] = (work, piece)
@@ -377,10 +367,10 @@ class Driver:
             if completion.error_class in blameless:
                 raise blameless[completion.error_class](completion.message)
             work.attempts += completion.fate is not Fate.LOST
-            if work.attempts >= WHOLE_ATTEMPTS:
-                raise RunError(
-                    f"{where}: {completion.error_class} {completion.message}\n{completion.traceback}".rstrip()
-                )
+            work.losses += completion.fate is Fate.LOST
+            if work.attempts >= WHOLE_ATTEMPTS or work.losses >= WHOLE_LOSSES:
+                what = " ".join(filter(None, (completion.fate, completion.error_class, completion.message)))
+                raise RunError(f"{where}: {what}\n{completion.traceback}".rstrip())
             return
         decision = after_failure(
             piece, completion.fate, completion.error_class, error=completion.error, message=completion.message

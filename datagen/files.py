@@ -92,6 +92,13 @@ class Files:
         with self.fs.open(self.path(name), "rb") as file:
             return pq.read_table(file, columns=columns)
 
+    def row_count(self, name: str) -> int:
+        """Rows of a Parquet file; reads its footer only."""
+        if self.local:
+            return int(pq.read_metadata(self.path(name)).num_rows)
+        with self.fs.open(self.path(name), "rb") as file:
+            return int(pq.read_metadata(file).num_rows)
+
     @contextmanager
     def writing(self, name: str) -> Iterator[Any]:
         """A binary sink whose content appears under ``name`` whole, or not at all."""
@@ -137,6 +144,15 @@ class Files:
             shutil.rmtree(target)
         else:
             Path(target).unlink(missing_ok=True)
+
+    def sweep(self) -> int:
+        """Delete what killed writers left under temporary names (local only; call it while nobody writes)."""
+        tops = ("units", "scratch", "ledger") if self.local else ()
+        left = [path for top in tops for path in Path(self.path(top)).rglob("*.tmp")]
+        size = sum(path.stat().st_size for path in left)
+        for path in left:
+            path.unlink()
+        return size
 
     def size(self, name: str) -> int:
         """Bytes of a file, or of everything below a folder."""

@@ -61,6 +61,11 @@ class Ledger:
         return self._live
 
     @property
+    def segments(self) -> int:
+        """How many times the ledger has grown."""
+        return len(self._segments)
+
+    @property
     def shards(self) -> list[int]:
         """Ids of shards that hold at least one live source."""
         return sorted(pc.unique(self._live["shard"]).to_pylist())

@@ -58,8 +58,13 @@ class RunLock:
 
     def _lock_file(self) -> None:
         path = self._files.path("lock")
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise UsageError(
+                f"{self._files.url}: cannot be written to: {error.strerror}; choose another --output"
+            ) from None
         os.set_inheritable(self._descriptor, False)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -105,11 +110,19 @@ class RunLock:
             return {}
 
     def _renew(self) -> None:
+        beat = time.time()
         while not self._stop.wait(HEARTBEAT_S):
-            if self._read().get("id") != self._me["id"]:
-                self.lost = True
-                return
-            self._files.write("lock", json.dumps(self._me | {"beat": time.time()}).encode())
+            try:
+                if self._read().get("id") == self._me["id"]:
+                    now = time.time()
+                    self._files.write("lock", json.dumps(self._me | {"beat": now}).encode())
+                    beat = now
+                    continue
+            except Exception:  # a store's bad moment, of whatever kind: the lease lasts a while yet
+                if time.time() - beat < LEASE_S:
+                    continue
+            self.lost = True
+            return
 
 
 def _parse(data: bytes) -> dict[str, Any]:

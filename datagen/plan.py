@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
+
 from datagen import digest
 from datagen.ledger import Ledger
 from datagen.pipeline import LEDGER, Pipeline
 from datagen.stage import Kind
 from datagen.store import ReadPlan, Source, Store, Unit
-from datagen.tables import ID, PARENT
+from datagen.tables import ID, PARENT, is_heavy
 
 
 class State(enum.StrEnum):
@@ -40,17 +42,27 @@ class Wanted:
 
 @dataclass
 class Progress:
-    """Per stage: units by state, and rows where they are known."""
+    """Per stage: units by state, and the size of what is left."""
 
     units: dict[State, int] = field(default_factory=lambda: dict.fromkeys(State, 0))
-    rows: int = 0
+    rows: int = 0  #: rows of the units left, where they are known
+    unknown: int = 0  #: units left whose rows are not made yet
+    seconds_per_row: float | None = None  #: as measured on what is committed, whatever the settings were
+
+    @property
+    def left(self) -> int:
+        return sum(count for state, count in self.units.items() if state is not State.DONE)
 
 
 class Plan:
     """The keys of a recipe over a ledger, given what is committed now. Cheap to ask again after a commit."""
 
-    def __init__(self, pipeline: Pipeline, store: Store, ledger: Ledger, *, refit: bool = False) -> None:
+    def __init__(
+        self, pipeline: Pipeline, store: Store, ledger: Ledger, *, refit: bool = False, pilot: bool = False
+    ) -> None:
         self.pipeline, self.store, self.ledger, self.refit = pipeline, store, ledger, refit
+        #: The ledger holds only part of the input (``--limit``): what barriers decide now binds nobody later.
+        self.pilot = pilot
         self.shards = ledger.shards
         self._done: dict[tuple[str, int | None], Unit] = {}
         self._hashes = {name: self._config_hash(name) for name in pipeline.stages}
@@ -59,7 +71,8 @@ class Plan:
         stage = self.pipeline.stages[name]
         config = stage.config.model_dump(mode="json", exclude=set(getattr(type(stage.config), "non_semantic", ())))
         seed = stage.seed if stage.seeded else None
-        return digest.of_value([name, stage.version, config, stage.semantics(), seed])
+        made = {table: _layout(schema) for table, schema in {"": stage.writes, **stage.creates}.items()}
+        return digest.of_value([name, stage.version, config, stage.semantics(), seed, made])
 
     def config_hash(self, name: str) -> str:
         return self._hashes[name]
@@ -121,8 +134,9 @@ class Plan:
                 return None
             config_hash = digest.of_value([config_hash, self._record(barrier, None).get("artifact_digest")])
         history = self._history(name, config_hash)
-        if stage.frozen and history and not self.refit:
-            return Wanted(history[-1][1], True, config_hash)
+        binding = [item for item in history if not (self.store.record(item[1]) or {}).get("pilot")]
+        if stage.frozen and binding and not self.refit:
+            return Wanted(binding[-1][1], True, config_hash)
         data: list[Any] = []
         for shard in self.shards:
             inputs = self._everything(shard) if stage.kind is Kind.SINK else self._inputs(name, shard)
@@ -130,12 +144,14 @@ class Plan:
                 return None
             data.append([shard, inputs])
         data_hash = digest.of_value(data)
-        for seq, unit in reversed(history):
+        # A refit must come last in the history, or the next run would go back to what was last there.
+        for seq, unit in reversed(history[-1:] if stage.frozen and self.refit else history):
             if self.store.record(unit)["data_hash"] == data_hash:  # type: ignore[index]
                 return Wanted(unit, True, config_hash, data_hash, seq)
         last = history[-1] if history else None
-        before = last[1] if last and len(stage.writes) else None
-        unit = Unit(name, None, digest.of_value([config_hash, data_hash, before.key if before else None]))
+        chained = last if stage.frozen else (binding[-1] if binding and len(stage.writes) else None)
+        unit = Unit(name, None, digest.of_value([config_hash, data_hash, chained[1].key if chained else None]))
+        before = chained[1] if chained and len(stage.writes) else None
         return Wanted(unit, False, config_hash, data_hash, (last[0] + 1) if last else 0, before)
 
     def _everything(self, shard: int) -> list[Any] | None:
@@ -202,15 +218,13 @@ class Plan:
             table=pipeline.stages[name].table,
             columns=tuple(self.source(column, shard) for column in pipeline.inputs[name]),
             creators=tuple((table, self._unit(creator, shard)) for table, creator in self._creators(name)),
-            guards=tuple(self._unit(guard, shard) for guard in pipeline.guards[name]),
+            guards=tuple((self._unit(n, shard), bool(pipeline.stages[n].creates)) for n in pipeline.guards[name]),
             annotators=tuple(self._unit(writer, shard) for writer in pipeline.annotators)
             if any(column.table == "annotations" for column in pipeline.inputs[name])
             else (),
         )
 
     def source(self, column: Any, shard: int) -> Source:
-        from datagen.tables import is_heavy
-
         if column.writer is None:
             return Source(column.name, column.table, None, column.type)
         unit = self._unit(column.writer, shard)
@@ -242,7 +256,7 @@ class Plan:
             table=table,
             columns=tuple(self.source(column, shard) for column in found),
             creators=tuple(creators),
-            guards=tuple(self._unit(n, shard) for n in guards),
+            guards=tuple((self._unit(n, shard), False) for n in guards),
         )
 
     def own_plan(self, name: str, unit: Unit, shard: int) -> ReadPlan:
@@ -267,17 +281,44 @@ class Plan:
         return State.STALE if committed else State.TODO
 
     def overview(self) -> dict[str, Progress]:
-        """Per stage in order: how many units are in which state."""
+        """Per stage in order: how many units are in which state, and how much is left."""
         found: dict[str, Progress] = {}
         for name in self.pipeline.order:
             progress = Progress()
             for shard in [None] if self.pipeline.whole(name) else self.shards:
-                progress.units[self.state(name, shard)] += 1
-                unit = self.done(name, shard)
-                record = self.store.record(unit) if unit else None
-                progress.rows += record["counts"]["in"] if record and "counts" in record else 0
+                state = self.state(name, shard)
+                progress.units[state] += 1
+                if state is not State.DONE:
+                    for part in self.shards if shard is None else [shard]:
+                        rows = self._rows(name, part)
+                        progress.rows += rows or 0
+                        progress.unknown += rows is None
+            progress.seconds_per_row = self._speed(name)
             found[name] = progress
         return found
+
+    def _rows(self, name: str, shard: int) -> int | None:
+        """Rows of a shard that a stage will be shown; None while something before it is not done."""
+        if self._inputs(name, shard) is None:
+            return None
+        if self.pipeline.stages[name].table == "sources":
+            return len(self.ledger.shard(shard))
+        read = self.read_plan(name, shard)
+        return int(self.store.seen(read, self.store.row_count(read)).sum())
+
+    def _speed(self, name: str) -> float | None:
+        seconds = rows = 0.0
+        for shard in [None] if self.pipeline.whole(name) else self.shards:
+            for key in self.store.keys(name, shard):
+                record = self.store.record(Unit(name, shard, key)) or {}
+                seconds += record.get("seconds", 0.0)
+                rows += record.get("counts", {}).get("in", 0)
+        return seconds / rows if rows else None
+
+
+def _layout(schema: pa.Schema) -> list[list[str]]:
+    """A schema as it counts in a key: a column more or another type, and the files of before no longer serve."""
+    return [[field.name, str(field.type), "heavy" if is_heavy(field) else ""] for field in schema]
 
 
 def provenance(pipeline: Pipeline, hashes: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from datagen.files import Files, full
+from datagen.redact import hidden
 
 
 @dataclass
@@ -121,6 +122,9 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+VIEWS = ("auto", "bars", "lines", "none")
+
+
 def view(kind: str = "auto") -> View:
     """``auto``: bars on a terminal, lines elsewhere; ``none``: silence."""
     if kind == "none":
@@ -141,7 +145,7 @@ class EventLog:
             self._sink = Path(files.path("events.jsonl")).open("a", encoding="utf-8")  # noqa: SIM115 (closed in close)
 
     def add(self, event: str, **fields: Any) -> None:
-        text = json.dumps({"time": round(time.time(), 3), "event": event, **fields}, ensure_ascii=False)
+        text = hidden(json.dumps({"time": round(time.time(), 3), "event": event, **fields}, ensure_ascii=False))
         if self._sink:
             try:
                 self._sink.write(text + "\n")

@@ -13,17 +13,22 @@ from rich.table import Table
 
 from datagen.config import available, read_yaml
 from datagen.driver import Outcome
+from datagen.errors import UsageError
+from datagen.export.preview import preview
 from datagen.ledger import BYTES_PER_SECOND
-from datagen.plan import State
+from datagen.plan import Progress, State
 from datagen.progress import duration
 from datagen.reader import RunView, all_rejects
+from datagen.registry import did_you_mean
 from datagen.run import Workspace
 from datagen.stage import Kind
-from datagen.status import StageCount, ledger_problems, stage_counts
+from datagen.status import StageCount, scan_count, stage_counts
 from datagen.store import Unit
 
 console = Console(soft_wrap=False)
 
+#: How many samples are looked through for the few that are shown.
+ENOUGH_SAMPLES = 2000
 #: Population stability index above which a distribution is commonly said to have moved.
 DRIFTED = 0.2
 
@@ -37,9 +42,9 @@ def _table(*columns: str, left: int = 1) -> Table:
 
 def finished(space: Workspace, outcome: Outcome) -> None:
     """The end of ``datagen run``: counts per stage, where the dataset is, three rows of it, what to try next."""
-    counts = stage_counts(space.plan, space.store, verify=True)
+    counts = _counts(space)
     _print_counts(counts)
-    _print_conservation(counts, space)
+    _print_conservation(counts)
     done = sum(outcome.committed.values())
     change = space.changes
     news = [f"{n} {word}" for word in ("added", "changed", "removed") if (n := getattr(change, word))]
@@ -53,12 +58,20 @@ def finished(space: Workspace, outcome: Outcome) -> None:
     _print_notes(space)
     _print_rejects_hint(space)
     if any(s.kind is Kind.SINK for s in space.pipeline.stages.values()) and _exported(space):
-        _print_samples(space)
+        samples = _some_samples(space)
+        for text in preview(samples) if samples is not None else ():
+            console.print()
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
         path = space.dataset()
         console.print(
             f"\n[bold green]dataset[/bold green]  {escape(path)}  (README.md is its data card)", soft_wrap=True
         )
-        console.print("[bold]next[/bold]     " + escape(_next(space)), soft_wrap=True)
+        console.print("[bold]next[/bold]     " + escape(_next(path, samples)), soft_wrap=True)
+
+
+def _counts(space: Workspace) -> list[StageCount]:
+    scanned = scan_count(space.files, space.ledger)
+    return ([scanned] if scanned else []) + stage_counts(space.plan, space.store, verify=True)
 
 
 def _exported(space: Workspace) -> bool:
@@ -69,29 +82,25 @@ def _exported(space: Workspace) -> bool:
     )
 
 
-def _next(space: Workspace) -> str:
-    configs = sorted(c for c in _sample_tasks(space))
-    name = configs[0] if configs else "clips"
-    return f"python -c \"import datasets; print(datasets.load_dataset('{space.dataset()}', '{name}'))\""
+def _next(path: str, samples: pa.Table | None) -> str:
+    tasks = [task for task in samples["task"].to_pylist() if task] if samples is not None else []
+    name = min(tasks, default="clips")
+    return f"python -c \"import datasets; print(datasets.load_dataset('{path}', '{name}'))\""
 
 
-def _sample_tasks(space: Workspace) -> set[str]:
-    view = RunView(space.plan, space.store, space.recipe)
+def _some_samples(space: Workspace) -> pa.Table | None:
+    """Enough samples to choose a few to show; not all of a large run."""
     if "samples" not in space.pipeline.creator:
-        return set()
-    return {task for shard in view.shards for task in view.read("samples", shard, ["task"])["task"].to_pylist()}
-
-
-def _print_samples(space: Workspace) -> None:
-    from datagen.export.preview import preview
-
+        return None
     view = RunView(space.plan, space.store, space.recipe)
     columns = ["sample_id", "task", "mode", "question", "options", "reasoning", "answer", "response", "response_style",
                "metadata_context", "transcript", "speaker", "route"]  # fmt: skip
-    samples = pa.concat_tables([view.read("samples", shard, columns) for shard in view.shards])
-    for text in preview(samples):
-        console.print()
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    parts: list[pa.Table] = []
+    for shard in view.shards:
+        parts.append(view.read("samples", shard, columns))
+        if sum(map(len, parts)) >= ENOUGH_SAMPLES:
+            break
+    return pa.concat_tables(parts)
 
 
 def _print_counts(counts: list[StageCount]) -> None:
@@ -105,7 +114,8 @@ def _print_counts(counts: list[StageCount]) -> None:
     for c in counts:
         shown = ["", "", "", ""] if c.table == "run" else [f"{n:,}" for n in (c.rows_in, c.ok, c.rejected, c.dropped)]
         made = ", ".join(f"{n:,} {name}" for name, n in c.made.items() if name != "annotations")
-        table.add_row(c.stage, f"{c.shards_done}/{c.shards}", *shown, f"{c.seconds:,.1f}", made)
+        shards = "" if c.table == "input" else f"{c.shards_done}/{c.shards}"
+        table.add_row(c.stage, shards, *shown, f"{c.seconds:,.1f}", made)
     console.print(table)
     for c in counts:
         for verb, why in (("rejected", c.rejected_why), ("dropped", c.dropped_why)):
@@ -114,8 +124,8 @@ def _print_counts(counts: list[StageCount]) -> None:
                 console.print(f"[dim]  {c.stage} {verb}: {reasons}[/dim]")
 
 
-def _print_conservation(counts: list[StageCount], space: Workspace) -> bool:
-    problems = [f"{c.stage}: {p}" for c in counts for p in c.problems] + ledger_problems(space.ledger)
+def _print_conservation(counts: list[StageCount]) -> bool:
+    problems = [f"{c.stage}: {p}" for c in counts for p in c.problems]
     if problems:
         console.print("[bold red]conservation is broken[/bold red]: " + escape("; ".join(problems)))
         return False
@@ -141,9 +151,9 @@ def status(space: Workspace) -> bool:
     """Print the run's counts; False when conservation is broken."""
     console.print(f"[bold]{escape(space.recipe.name)}[/bold] in {escape(space.files.url)}, "
                   f"{len(space.ledger.live):,} recordings in {len(space.plan.shards)} shards")  # fmt: skip
-    counts = stage_counts(space.plan, space.store, verify=True)
+    counts = _counts(space)
     _print_counts(counts)
-    holds = _print_conservation(counts, space)
+    holds = _print_conservation(counts)
     _print_drift(space)
     _print_notes(space)
     _print_rejects_hint(space)
@@ -188,16 +198,26 @@ def plan(space: Workspace, refused: pa.Table) -> None:
         f"{len(space.plan.shards)} shards  (added {c.added}, changed {c.changed}, removed {c.removed}, "
         f"refused {len(refused)})"
     )
-    table = _table("stage", "takes", "after", "done", "stale", "to do", "phase", left=3)
+    table = _table("stage", "takes", "after", "done", "stale", "to do", "rows", "about", left=3)
     for name, progress in space.plan.overview().items():
         after = ", ".join(space.pipeline.nearest(name))
         kind = space.pipeline.stages[name].kind
         takes = space.pipeline.stages[name].table if kind is not Kind.SINK else "run"
         numbers = [progress.units[s] for s in (State.DONE, State.STALE, State.TODO)]
         table.add_row(name, takes + (" (all)" if kind is Kind.BARRIER else ""), after,
-                      *(f"{n:,}" if n else "·" for n in numbers), str(space.pipeline.phase[name]))  # fmt: skip
+                      *(f"{n:,}" if n else "·" for n in numbers), *_left(progress))  # fmt: skip
     console.print(table)
-    console.print("numbers are units of work: a stage on one shard, or on all of them at once")
+    console.print("done, stale, to do: units of work, which are a stage on one shard or on all of them at once")
+    console.print("rows, about: what is left; ? until the stages before are done, or until it has run once")
+
+
+def _left(progress: Progress) -> tuple[str, str]:
+    """Rows that are left, as far as they can be known, and how long such rows took before."""
+    if not progress.left:
+        return "·", "·"
+    rows = " + ".join(filter(None, (f"{progress.rows:,}" if progress.rows else "", "?" if progress.unknown else "")))
+    seconds = progress.seconds_per_row
+    return rows or "0", "?" if seconds is None or progress.unknown else duration(seconds * progress.rows)
 
 
 def recipes() -> None:
@@ -214,6 +234,8 @@ def recipes() -> None:
 
 def rejects(space: Workspace, stage: str | None) -> None:
     """One refused row after the other: what it was, who refused it, why."""
+    if stage not in {None, "scan", *space.pipeline.stages}:
+        raise UsageError(f"no stage '{stage}' in this run{did_you_mean(str(stage), space.pipeline.order)}")
     names = dict(
         zip(space.ledger.live["recording_id"].to_pylist(), space.ledger.live["source_uri"].to_pylist(), strict=True)
     )

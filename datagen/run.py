@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pyarrow as pa
 import datagen
 from datagen.config import ExecutorConfig, Recipe, parse
 from datagen.driver import Driver, Outcome
-from datagen.errors import UsageError
+from datagen.errors import RunError, UsageError
 from datagen.executors.base import Executor
 from datagen.export.swap import MARK
 from datagen.files import Files
@@ -22,9 +23,11 @@ from datagen.ledger import Changes, Ledger
 from datagen.lock import RunLock
 from datagen.pipeline import Pipeline
 from datagen.plan import Plan
-from datagen.progress import EventLog, view
+from datagen.progress import VIEWS, EventLog, view
 from datagen.reader import RunView
 from datagen.registry import did_you_mean
+from datagen.stage import Kind
+from datagen.status import InputLook
 from datagen.store import Store, Unit
 from datagen.tables import REJECTS
 
@@ -68,7 +71,12 @@ def open_run(url: str, recipe: Recipe | None = None, *, refit: bool = False) -> 
         UsageError: there is no run, or it was written by an incompatible version.
     """
     files = Files(url)
-    if files.exists("run.json"):
+    try:
+        begun = files.exists("run.json")
+        held = [] if begun else files.names("")
+    except Exception as error:  # whatever a store's library raises: no network, no credentials, no bucket
+        raise UsageError(f"{url}: cannot be reached: {type(error).__name__}: {error}") from error
+    if begun:
         layout = files.read_json("run.json").get("layout")
         if layout != LAYOUT:
             raise UsageError(f"{url}: this run has layout {layout}, this datagen reads {LAYOUT}; use another --output")
@@ -76,11 +84,13 @@ def open_run(url: str, recipe: Recipe | None = None, *, refit: bool = False) -> 
         raise UsageError(
             f"{url}: no run here (there is no run.json); start one with `datagen run RECIPE --output {url}`"
         )
-    elif set(files.names("")) - {"lock"}:
+    elif set(held) - {"lock"}:
         raise UsageError(f"{url}: the folder is not empty and holds no run; choose another --output")
     if recipe is None:
         import yaml
 
+        if not files.exists("recipe.yaml"):
+            raise UsageError(f"{url}: this run was stopped before it began; `datagen run` it again")
         recipe = parse(yaml.safe_load(files.read("recipe.yaml")), f"{url}/recipe.yaml")
     store, ledger = Store(files), Ledger(files)
     pipeline = Pipeline(recipe.stages())
@@ -93,10 +103,17 @@ def look_at_input(space: Workspace, limit: int | None, *, save: bool) -> tuple[C
     if reader is None:
         raise UsageError(f"{space.recipe.source}: no stage reads an input (ingest is left out)")
     found, refused = reader.scan()  # type: ignore[attr-defined]
+    if save:  # only now: an input that cannot be read leaves the run as it was
+        about = {"layout": LAYOUT, "datagen": datagen.__version__, "recipe": space.recipe.name}
+        space.files.write_json("run.json", about)
+        space.files.write("recipe.yaml", space.recipe.yaml().encode())
     changes = space.ledger.update(found, space.recipe.shards, limit, save=save)
     if save:
         space.files.write_table("refused.parquet", refused)
-    space.plan = Plan(space.pipeline, space.store, space.ledger, refit=space.plan.refit)
+        look = InputLook(len(found) + len(refused), changes.left_for_later, space.ledger.segments)
+        space.files.write_json("input.json", vars(look))
+    pilot = bool(changes.left_for_later)
+    space.plan = Plan(space.pipeline, space.store, space.ledger, refit=space.plan.refit, pilot=pilot)
     space.changes = changes
     return changes, refused
 
@@ -108,14 +125,18 @@ def execute(recipe: Recipe, url: str, options: Options, say: Callable[[str], Non
     for stage in (options.start, options.until):
         if stage is not None and stage not in space.pipeline.stages:
             raise UsageError(f"no stage '{stage}' in this recipe{did_you_mean(stage, space.pipeline.order)}")
-    _preflight(space)
-    with RunLock(space.files, say):
+    wanted = until(space.pipeline, options.until)
+    if options.start and options.start not in wanted:
+        raise UsageError(f"--from {options.start} is not on the way to --until {options.until}: nothing would be done")
+    if options.progress not in VIEWS:
+        raise UsageError(f"--progress {options.progress}: unknown{did_you_mean(options.progress, VIEWS)}")
+    _preflight(space, wanted)
+    with RunLock(space.files, say) as lock:
         space = open_run(url, recipe, refit=options.refit)  # what the last holder committed
-        space.files.write_json("run.json", {"layout": LAYOUT, "datagen": datagen.__version__, "recipe": recipe.name})
-        space.files.write("recipe.yaml", recipe.yaml().encode())
         changes, refused = look_at_input(space, options.limit, save=True)
         if not space.plan.shards:
             raise UsageError(_nothing(recipe, refused))
+        _refused(recipe, refused, len(space.ledger.live))
         if options.start:
             forget(space, options.start)
         events = EventLog(space.files)
@@ -124,7 +145,7 @@ def execute(recipe: Recipe, url: str, options: Options, say: Callable[[str], Non
             driver = Driver(
                 space.plan, space.store, options.executor or (lambda: make_executor(recipe.executor)),
                 recipe.resources, events=events, view=view(options.progress), sink=lambda name: SinkRun(space, name),
-                max_reject_fraction=recipe.max_reject_fraction, until=_until(space.pipeline, options.until),
+                max_reject_fraction=recipe.max_reject_fraction, until=wanted, still_ours=lambda: not lock.lost,
             )  # fmt: skip
             outcome = driver.run()
             outcome.seconds = time.monotonic() - started
@@ -146,51 +167,113 @@ def make_executor(config: ExecutorConfig) -> Executor:
 
 
 def forget(space: Workspace, start: str) -> int:
-    """Drop the committed units of a stage and of everything after it."""
+    """Drop the committed units of a stage and of everything after it.
+
+    Barriers further down keep theirs: calibrations stay frozen, splits stay pinned. They run again by themselves when
+    what they read has changed.
+    """
     count = 0
-    names = set(space.pipeline.followers(start))
+    kept = {name for name, stage in space.pipeline.stages.items() if stage.kind is Kind.BARRIER and name != start}
+    names = set(space.pipeline.followers(start)) - kept
     for unit in space.store.units():
         if unit.stage in names:
             space.store.forget(unit)
             count += 1
-    space.plan = Plan(space.pipeline, space.store, space.ledger, refit=space.plan.refit)
+    plan = space.plan
+    space.plan = Plan(space.pipeline, space.store, space.ledger, refit=plan.refit, pilot=plan.pilot)
     return count
 
 
 def garbage(space: Workspace) -> list[Unit]:
-    """Units that the present recipe and input do not lead to."""
+    """Units that the present recipe and input do not lead to.
+
+    What cannot be told yet, because something before it is not done, is kept: it may turn out to be of use.
+    """
     plan = space.plan
     keep = {plan.sources(shard) for shard in plan.shards}
+    open_spots: set[tuple[str, int | None]] = set()
+    settings: dict[str, str] = {}
     for name in space.pipeline.order:
-        if space.pipeline.whole(name):  # their history says what was decided before
-            keep |= {u for u in space.store.units() if u.stage == name and _same_settings(plan, space.store, u)}
-            continue
-        keep |= {unit for shard in plan.shards if (unit := plan.done(name, shard))}
-    return [unit for unit in space.store.units() if unit not in keep]
+        for shard in [None] if space.pipeline.whole(name) else plan.shards:
+            wanted = plan.wanted(name, shard)
+            if wanted is None:
+                open_spots.add((name, shard))
+                continue
+            keep.add(wanted.unit)
+            settings[name] = wanted.config_hash
+    return [
+        unit
+        for unit in space.store.units()
+        if unit not in keep
+        and (unit.stage, unit.shard) not in open_spots
+        and not (unit.shard is None and _same_settings(space.store, unit, settings))
+    ]
 
 
-def _same_settings(plan: Plan, store: Store, unit: Unit) -> bool:
-    wanted = plan.wanted(unit.stage, None)
-    record = store.record(unit)
-    return bool(wanted and record and record.get("config_hash") == wanted.config_hash)
+def _same_settings(store: Store, unit: Unit, settings: Mapping[str, str]) -> bool:
+    """Whether this is an earlier decision of a barrier; the next one keeps to what was decided."""
+    return (store.record(unit) or {}).get("config_hash") == settings.get(unit.stage, "")
 
 
-def _until(pipeline: Pipeline, until: str | None) -> list[str] | None:
-    """The stage and what it needs; other stages of the recipe stay undone."""
-    if until is None:
-        return None
-    wanted = {until}
+def collect(url: str, *, dry_run: bool = False) -> tuple[list[Unit], int]:
+    """Delete the garbage of a run; what went (or would go), and its bytes."""
+    space = open_run(url)
+    with RunLock(space.files):
+        space = open_run(url)  # what the last holder committed
+        units = garbage(space)
+        size = sum(space.store.size(unit) for unit in units)
+        if not dry_run:
+            for unit in units:
+                space.store.forget(unit)
+            size += space.files.sweep()
+    return units, size
+
+
+def retry(url: str, stage: str | None = None) -> int:
+    """Forget the units that hold rejects (of one stage, or all), so that the next run tries their rows again."""
+    space = open_run(url)
+    if stage is not None and stage not in space.pipeline.stages:
+        raise UsageError(f"no stage '{stage}' in this run{did_you_mean(stage, space.pipeline.order)}")
+    with RunLock(space.files):
+        space = open_run(url)
+        spots = [
+            (name, shard)
+            for name in ([stage] if stage else space.pipeline.order)
+            for shard in ([None] if space.pipeline.whole(name) else space.plan.shards)
+        ]
+        units = [unit for spot in spots if (unit := space.plan.done(*spot)) and len(space.store.rejects(unit))]
+        for unit in units:
+            space.store.forget(unit)
+    return len(units)
+
+
+def until(pipeline: Pipeline, last: str | None) -> list[str]:
+    """The stage and what it needs; other stages of the recipe stay undone. All stages for None."""
+    if last is None:
+        return pipeline.order
+    wanted = {last}
     for name in reversed(pipeline.order):
         if name in wanted:
             wanted |= set(pipeline.needs[name])
     return [name for name in pipeline.order if name in wanted]
 
 
-def _preflight(space: Workspace) -> None:
+def _preflight(space: Workspace, names: list[str]) -> None:
     """Ask every stage whether it can run here, and report all that cannot at once."""
-    problems = [f"stage {n}: {why}" for n, stage in space.pipeline.stages.items() if (why := stage.check())]
+    problems = [f"stage {n}: {why}" for n in names if (why := space.pipeline.stages[n].check())]
     if problems:
         raise UsageError("\n".join(problems))
+
+
+def _refused(recipe: Recipe, refused: pa.Table, live: int) -> None:
+    share = len(refused) / (len(refused) + live)
+    if share > recipe.max_reject_fraction:
+        why, count = Counter(refused["error_class"].to_pylist()).most_common(1)[0]
+        raise RunError(
+            f"{len(refused)} of {len(refused) + live} entries of the input cannot be used, mostly {why} ({count}); see "
+            f"`datagen rejects list`. If that is expected, raise --max-reject-fraction (now "
+            f"{recipe.max_reject_fraction:g})"
+        )
 
 
 def _nothing(recipe: Recipe, refused: pa.Table) -> str:
@@ -234,5 +317,6 @@ class SinkRun:
 
 
 __all__ = [
-    "REJECTS", "Options", "Workspace", "execute", "forget", "garbage", "look_at_input", "make_executor", "open_run",
+    "REJECTS", "Options", "Workspace", "collect", "execute", "forget", "garbage", "look_at_input", "make_executor",
+    "open_run", "retry",
 ]  # fmt: skip

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from datagen.errors import RunError
+from datagen.files import Files
 from datagen.ledger import Ledger
 from datagen.plan import Plan
 from datagen.stage import Kind
 from datagen.store import Store
-from datagen.tables import DROPPED, OK, REJECTED, SKIPPED
+from datagen.tables import DROPPED, ID, OK, REJECTED, SKIPPED
 
 
 @dataclass
@@ -36,6 +39,37 @@ class StageCount:
     dropped_why: dict[str, int] = field(default_factory=dict)
     rejected_why: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class InputLook:
+    """The last look at the input: entries met, those left for later (``--limit``), the ledger's state after it."""
+
+    found: int
+    left_for_later: int
+    segments: int
+
+
+def scan_count(files: Files, ledger: Ledger) -> StageCount | None:
+    """The line before all stages: entries of the input, taken, refused, left for later. None before the first look."""
+    if not files.exists("input.json") or not files.exists("refused.parquet"):
+        return None
+    look = InputLook(**files.read_json("input.json"))
+    if look.segments != ledger.segments:  # a look is under way, or died between two files
+        return None
+    why = Counter(files.read_table("refused.parquet", ["error_class"])[0].to_pylist())
+    count = StageCount("scan", "input", rows_in=look.found, ok=len(ledger.live), rejected=sum(why.values()),
+                       dropped=look.left_for_later, rejected_why=dict(why))  # fmt: skip
+    if look.left_for_later:
+        count.dropped_why = {"left for later (--limit)": look.left_for_later}
+    if count.rows_in != count.ok + count.rejected + count.dropped:
+        count.problems.append(
+            f"{count.rows_in} entries found, {count.ok} taken + {count.rejected} refused + {count.dropped} for later"
+        )
+    ids = ledger.live["recording_id"]
+    if twice := len(ids) - len(pc.unique(ids)):
+        count.problems.append(f"{twice} recordings stand in the ledger twice")
+    return count
 
 
 def stage_counts(plan: Plan, store: Store, *, verify: bool = False) -> list[StageCount]:
@@ -74,6 +108,8 @@ def _check(plan: Plan, store: Store, name: str, count: StageCount) -> list[str]:
     stage = plan.pipeline.stages[name]
     if not len(stage.writes) and not stage.creates:
         return []  # an artifact only: it takes no rows away and adds none
+    files = {table: schema for table, schema in stage.creates.items() if table in ID}
+    files |= {stage.table: stage.writes} if len(stage.writes) else {}
     problems: list[str] = []
     totals: Counter[str] = Counter()
     for shard in plan.shards:
@@ -85,8 +121,16 @@ def _check(plan: Plan, store: Store, name: str, count: StageCount) -> list[str]:
             continue
         read = plan.read_plan(name, shard)
         length = store.row_count(read)
-        seen = store.seen(read, length)
-        status = store.statuses(unit, shard, stage.table, expand=bool(stage.creates))[0].to_pylist()
+        try:
+            problems += [p for table, schema in files.items() for p in store.file_problems(unit, shard, table, schema)]
+            status = store.statuses(unit, shard, stage.table, expand=bool(stage.creates))[0].to_pylist()
+            seen = store.seen(read, length)
+        except RunError as error:
+            problems.append(f"shard {shard}: {error}")
+            continue
+        except (OSError, pa.ArrowException) as error:
+            problems.append(f"shard {shard}: cannot be read: {error}")
+            continue
         totals.update(status)
         if len(status) != length:
             problems.append(f"shard {shard}: {length} rows went in, {len(status)} have a status")
@@ -107,10 +151,3 @@ def _check(plan: Plan, store: Store, name: str, count: StageCount) -> list[str]:
 
 def _shards(plan: Plan, name: str) -> list[int | None]:
     return [None] if plan.pipeline.whole(name) else list(plan.shards)
-
-
-def ledger_problems(ledger: Ledger) -> list[str]:
-    """No recording may stand twice among the live ones."""
-    ids = ledger.live["recording_id"]
-    twice = len(ids) - len(pc.unique(ids))
-    return [f"{twice} recordings stand in the ledger twice"] if twice else []

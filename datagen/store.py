@@ -1,6 +1,7 @@
 """A run's directory: committed units, their column files, and joined reads over them.
 
     recipe.yaml  run.json  events.jsonl  lock
+    input.json  refused.parquet              what the last look at the input met, and what of it can be no source
     ledger/                                  which input is in which shard
     units/<stage>/<shard|all>/<key>/         one committed unit; it counts once record.json is there
         <table>.parquet                      row-aligned with the shard: id, columns, _status, _reason
@@ -25,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datagen import digest
+from datagen.errors import RunError
 from datagen.files import Files
 from datagen.tables import (
     ANNOTATION,
@@ -64,6 +66,10 @@ class Unit:
         return f"{self.folder}/{prefix}{name}"
 
 
+def _part(unit: Unit, rows: tuple[int, int]) -> str:
+    return f"{unit.scratch}/{rows[0]:08d}-{rows[1]:08d}.part"
+
+
 def shard_name(shard: int | None) -> str:
     return WHOLE if shard is None else f"{shard:06d}"
 
@@ -84,14 +90,14 @@ class ReadPlan:
     """Everything a worker needs to read one shard's rows for a stage.
 
     ``creators``: for ``table`` and each ancestor that columns come from, the unit that created its rows.
-    ``guards``: units whose ``_status`` must be ok for a row to be seen.
+    ``guards``: units whose ``_status`` must be ok for a row to be seen; True: one that made rows of another table.
     """
 
     shard: int
     table: str
     columns: tuple[Source, ...]
     creators: tuple[tuple[str, Unit], ...]
-    guards: tuple[Unit, ...] = ()
+    guards: tuple[tuple[Unit, bool], ...] = ()
     annotators: tuple[Unit, ...] = ()
 
 
@@ -121,13 +127,19 @@ class Store:
         return self.files.names(f"units/{stage}/{shard_name(shard)}")
 
     def units(self) -> list[Unit]:
-        """Every unit folder in the run."""
-        return [
-            Unit(stage, None if shard == WHOLE else int(shard), key)
-            for stage in self.files.names("units")
-            for shard in self.files.names(f"units/{stage}")
-            for key in self.files.names(f"units/{stage}/{shard}")
-        ]
+        """Every unit in the run, committed or begun."""
+        found = {
+            Unit(stage, None if shard == WHOLE else int(shard), key): None
+            for top in ("units", "scratch")
+            for stage in self.files.names(top)
+            for shard in self.files.names(f"{top}/{stage}")
+            for key in self.files.names(f"{top}/{stage}/{shard}")
+        }
+        return list(found)
+
+    def size(self, unit: Unit) -> int:
+        """Bytes of everything a unit has on disk."""
+        return self.files.size(unit.folder) + self.files.size(unit.scratch)
 
     def forget(self, unit: Unit) -> None:
         """Remove a unit, record first, so that a half-removed one does not count."""
@@ -147,6 +159,20 @@ class Store:
     def commit(self, unit: Unit, record: Mapping[str, Any]) -> None:
         self.files.write_json(f"{unit.folder}/record.json", record)
         self.files.delete(unit.scratch)
+
+    # -- finished pieces ---------------------------------------------------------------------------------------
+
+    def park(self, unit: Unit, rows: tuple[int, int], data: bytes) -> None:
+        """Keep a finished piece of a unit until the unit is committed."""
+        self.files.write(_part(unit, rows), data)
+
+    def parked(self, unit: Unit, rows: tuple[int, int]) -> bytes:
+        return self.files.read(_part(unit, rows))
+
+    def parts(self, unit: Unit) -> list[tuple[int, int]]:
+        """Row ranges of the pieces that are parked, in any layout: they may overlap."""
+        names = [name.removesuffix(".part").split("-") for name in self.files.names(unit.scratch)]
+        return [(int(lo), int(hi)) for lo, hi in names]
 
     # -- writing -----------------------------------------------------------------------------------------------
 
@@ -182,6 +208,9 @@ class Store:
         return self.files.read_table(f"{unit.folder}/rejects.parquet")
 
     def artifact(self, unit: Unit) -> dict[str, Any]:
+        """What a barrier fitted or found; empty if it left no artifact."""
+        if "artifact_digest" not in (self.record(unit) or {}):
+            return {}
         value: dict[str, Any] = self.files.read_json(f"{unit.folder}/artifact.json")
         return value
 
@@ -202,10 +231,27 @@ class Store:
     def seen(self, plan: ReadPlan, length: int) -> np.ndarray:
         """Boolean mask over the shard's rows: what the guards let through."""
         mask = np.ones(length, dtype=bool)
-        for unit in plan.guards:
-            status = self.statuses(unit, plan.shard, plan.table)[STATUS]
+        for unit, expand in plan.guards:
+            status = self.statuses(unit, plan.shard, plan.table, expand)[STATUS]
+            if len(status) != length:
+                raise RunError(f"{unit.folder}: damaged, {len(status)} rows where there were {length}")
             mask &= pc.equal(status, OK).to_numpy(zero_copy_only=False)
         return mask
+
+    def file_problems(self, unit: Unit, shard: int, table: str, schema: pa.Schema) -> list[str]:
+        """How the rows of a table that this unit made or added to differ from what its record says."""
+        record = self.record(unit) or {}
+        digests = record.get("shard_digests", {}).get(str(shard), {}) if unit.shard is None else record["digests"]
+        found = []
+        ids = self.files.read_table(unit.file(shard, f"{table}.parquet"), [ID[table]])[0]
+        if digest.of_column(ids) != digests.get(table, {}).get(ID[table]):
+            found.append(f"shard {shard}: the rows of {table} are not those that were committed")
+        for field in schema:
+            if is_heavy(field):
+                rows = self.files.row_count(unit.file(shard, f"{table}.{field.name}.parquet"))
+                if rows != len(ids):
+                    found.append(f"shard {shard}: {len(ids)} rows of {table}, but {rows} of {field.name}")
+        return found
 
     def row_count(self, plan: ReadPlan) -> int:
         record = self.record(dict(plan.creators)[plan.table]) or {}

@@ -13,20 +13,24 @@ import json
 import struct
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datagen.digest import of_column
-from datagen.errors import RowError, RunError
-from datagen.files import Files
+from datagen.digest import of_column, of_value
+from datagen.errors import DatagenError, RowError, RunError
+from datagen.files import FULL, Files
 from datagen.stage import Kind, Output, Stage
 from datagen.store import ReadPlan, Store, Unit, spread, status_table
 from datagen.tables import DROPPED, ID, OK, PARENT, REJECTED, REJECTS, SKIPPED, STATUS_FIELDS, cast, nulls
+
+T = TypeVar("T")
+#: Pauses between tries when the run's own files cannot be read or written.
+STORE_WAITS_S = (0.5, 2.0)
 
 _STATUS = pa.schema(list(STATUS_FIELDS))
 
@@ -82,19 +86,20 @@ class StageWorker:
         stage = self._stage(job)
         if stage.kind in {Kind.BARRIER, Kind.SINK}:
             return _barrier(self.store, stage, job)
-        rows = self._read(job)
+        rows = _blameless(job, "read", lambda: self._read(job))
         done: dict[tuple[int, int], Part] = {}
         for lo, hi in job.pieces:
-            part = compute(stage, rows.slice(lo, hi - lo), job.unit.stage)
+            done[lo, hi] = part = compute(stage, rows.slice(lo, hi - lo), job.unit.stage)
             if not job.commit:
-                self.store.files.write(f"{job.unit.scratch}/{lo:08d}-{hi:08d}.part", part.pack())
-            done[lo, hi] = part
+                _blameless(job, "written", functools.partial(self.store.park, job.unit, (lo, hi), part.pack()))
         if not job.commit:
             return {"seconds": sum(part.seconds for part in done.values())}
-        for lo, hi in job.parts:
-            data = self.store.files.read(f"{job.unit.scratch}/{lo:08d}-{hi:08d}.part")
-            done[lo, hi] = Part.unpack(data)
-        return _commit(self.store, stage, job, rows, done)
+
+        def finish() -> dict[str, Any]:
+            parked = {rows: Part.unpack(self.store.parked(job.unit, rows)) for rows in job.parts}
+            return _commit(self.store, stage, job, rows, parked | done)
+
+        return _blameless(job, "written", finish)
 
     def close(self) -> None:
         for stage in self._stages.values():
@@ -110,12 +115,31 @@ class StageWorker:
         return self._stages[token]
 
     def _read(self, job: Job) -> pa.Table:
-        token = (job.unit, job.plans)
+        token = (job.unit, bool(job.pieces))  # putting finished pieces together needs no more than the ids
         if token not in self._rows:
-            self._rows[token] = self.store.read(job.plans[0])
+            plan = job.plans[0] if job.pieces else replace(job.plans[0], columns=(), annotators=())
+            self._rows[token] = self.store.read(plan)
             while len(self._rows) > 1:  # pieces of one shard come in a row; more would only hold memory
                 self._rows.popitem(last=False)
         return self._rows[token]
+
+
+def _blameless(job: Job, done: str, act: Callable[[], T]) -> T:
+    """Read or write the run's own files. What fails there is no row's fault: it is tried again, then ends the run."""
+    for wait_s in (*STORE_WAITS_S, None):
+        try:
+            return act()
+        except DatagenError:
+            raise
+        except Exception as error:
+            if wait_s is None or not isinstance(error, OSError) or error.errno in FULL:
+                raise RunError(
+                    f"stage {job.unit.stage}, shard {job.unit.shard}: files of the run itself cannot be {done}: "
+                    f"{type(error).__name__}: {error}. If some were lost or damaged, `datagen status` says of which "
+                    "stage, and `datagen run --from` that stage makes them again"
+                ) from error
+            time.sleep(wait_s)
+    raise AssertionError("the last try returns or raises")
 
 
 # --- One piece ----------------------------------------------------------------------------------------------
@@ -335,17 +359,15 @@ def _barrier(store: Store, stage: Stage, job: Job) -> dict[str, Any]:
     """All shards at once: one table in, per-shard column files and perhaps an artifact out."""
     shards = [store.read(plan) for plan in job.plans]
     rows = pa.concat_tables(shards)
-    if job.previous:
-        stage.previous = pa.concat_tables([_decided(store, plan) for plan in job.previous])
-    part_output: Output | None = None
-
+    decided = [_decided(store, plan) for plan in job.previous]
+    stage.previous = pa.concat_tables(decided) if decided else None
     started = time.perf_counter()
     try:
-        part_output = stage.process(rows)
+        output = stage.process(rows)
     except RowError as error:
         raise RunError(f"stage {job.unit.stage}: {error.message}") from error
     seconds = time.perf_counter() - started
-    replay = _Replay(stage, part_output)
+    replay = _Replay(stage, output)
     part = compute(replay, rows, job.unit.stage)
     status, reason = part.status[0].to_pylist(), part.status[1].to_pylist()
 
@@ -366,15 +388,13 @@ def _barrier(store: Store, stage: Stage, job: Job) -> dict[str, Any]:
             found = store.write_rows(job.unit, plan.shard, plan.table, table)
             digests[str(plan.shard)] = {plan.table: found, "_status": {STATUS_FIELDS[0].name: of_column(full[0])}}
         at += len(own)
-    if part_output.artifact is not None:
-        store.files.write_json(f"{job.unit.folder}/artifact.json", part_output.artifact)
+    if output.artifact is not None:
+        store.files.write_json(f"{job.unit.folder}/artifact.json", output.artifact)
     store.write_rejects(job.unit, part.rejects)
     record = _record(job, status, reason, skipped, {}, {}, seconds)
     record["shard_digests"] = digests
-    if part_output.artifact is not None:
-        from datagen.digest import of_value
-
-        record["artifact_digest"] = of_value(part_output.artifact)
+    if output.artifact is not None:
+        record["artifact_digest"] = of_value(output.artifact)
     store.commit(job.unit, record)
     return record
 

@@ -1,14 +1,37 @@
 import pytest
 
 from datagen import registry
-
-#: As they are before any fixture of these tests, of whatever scope, has put the toy stages in their place.
-REAL = dict(registry.BUILTIN)
+from datagen.run import Options, execute, open_run
+from tests.engine import toy
 
 
 @pytest.fixture(autouse=True)
 def _real_stages_afterwards():
     """The toy stages take the place of the real ones only within these tests."""
+    before = dict(registry.BUILTIN)
     yield
     registry.BUILTIN.clear()
-    registry.BUILTIN.update(REAL)
+    registry.BUILTIN.update(before)
+
+
+@pytest.fixture
+def source(tmp_path):
+    return toy.write_input(tmp_path / "in", 20, broken=(5,))
+
+
+@pytest.fixture
+def run(tmp_path, source):
+    """Runs the toy recipe into one directory; returns units committed per stage, stages without any left out."""
+
+    def go(options=None, to="run", **settings):
+        options = options or Options(progress="none")
+        _, outcome = execute(toy.recipe(source, **settings), str(tmp_path / to), options, print)
+        return {name: count for name, count in outcome.committed.items() if count}
+
+    return go
+
+
+@pytest.fixture
+def space(tmp_path):
+    """Opens the directory that ``run`` wrote, with the recipe it was last run with."""
+    return lambda to="run": open_run(str(tmp_path / to))

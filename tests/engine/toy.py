@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from datagen import config, registry, tables
 from datagen.errors import DatagenError
+from datagen.export.swap import MARK
 from datagen.stage import Drop, Kind, Output, Reject, Stage, StageConfig
 
 F, S = pa.float64(), pa.string()
@@ -69,6 +70,20 @@ class Ingest(Stage):
             rejects=rejects, created={"recordings": _rows(made, self.creates["recordings"]),
                                       "annotations": _rows(said, self.creates["annotations"])},
         )  # fmt: skip
+
+
+class Talk(Stage):
+    """A second stage that only annotates; it refuses recordings that say a certain number."""
+
+    name, version, table, kind = "talk", "1", "recordings", Kind.EXPAND
+    reads = ("numbers",)
+    creates = {"annotations": tables.ANNOTATIONS}
+
+    def process(self, batch):
+        said = [[name, None, None, None, "turns", "1", "talk"] for name in batch["recording_id"].to_pylist()]
+        numbers = [text.split() for text in batch["numbers"].to_pylist()]
+        rejects = [Reject(row, "Babble", "two voices") for row, found in enumerate(numbers) if "41" in found]
+        return Output(rejects=rejects, created={"annotations": _rows(said, self.creates["annotations"])})
 
 
 class Cut(Stage):
@@ -138,11 +153,18 @@ class Extra(Stage):
         return Output(tables.nulls(self.writes, len(batch)))
 
 
+class FitConfig(StageConfig):
+    non_semantic: ClassVar[frozenset[str]] = frozenset({"hang"})
+    hang: bool = False
+
+
 class Fit(Stage):
-    name, version, table, kind, frozen = "fit", "1", "clips", Kind.BARRIER, True
+    name, version, table, kind, frozen, Config = "fit", "1", "clips", Kind.BARRIER, True, FitConfig
     reads = ("square",)
 
     def process(self, batch):
+        if self.config.hang:
+            time.sleep(600)
         squares = batch["square"].to_pylist()
         return Output(artifact={"mean": round(sum(squares) / max(len(squares), 1), 6), "n": len(squares)})
 
@@ -209,9 +231,25 @@ class Verify(Stage):
         return Output(pa.table({"fine": good}))
 
 
-STAGES = {"ingest": Ingest, "cut": Cut, "square": Square, "extra": Extra, "fit": Fit, "apply": Apply, "pick": Pick,
-          "write": Write, "verify": Verify}  # fmt: skip
-DEFAULT = [name for name in STAGES if name != "extra"]
+class Publish(Stage):
+    """Writes what came through outside the run."""
+
+    name, version, table, kind = "publish", "1", "samples", Kind.SINK
+
+    def write(self, run, out):
+        out.mkdir(parents=True, exist_ok=True)
+        rows = [run.read("samples", shard, ["sample_id", "question"]).to_pylist() for shard in run.shards]
+        (out / "rows.json").write_text(json.dumps(rows))
+        (out / MARK).write_text("{}")
+        return {"shards": len(rows)}
+
+    def process(self, batch):
+        raise NotImplementedError
+
+
+STAGES = {"ingest": Ingest, "talk": Talk, "cut": Cut, "square": Square, "extra": Extra, "fit": Fit, "apply": Apply,
+          "pick": Pick, "write": Write, "verify": Verify, "publish": Publish}  # fmt: skip
+DEFAULT = [name for name in STAGES if name not in {"extra", "talk", "publish"}]
 
 
 def _rows(rows, schema):

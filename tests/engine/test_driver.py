@@ -1,0 +1,245 @@
+"""The run loop's bookkeeping when things go wrong half-way. Faults are injected where a real one would strike."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+
+from datagen import driver, worker
+from datagen.errors import RunError, UsageError
+from datagen.executors.base import Completion, Fate
+from datagen.executors.local import LocalExecutor
+from datagen.run import Options, execute
+from datagen.store import Store
+from tests.engine import toy
+
+
+class Faulty(LocalExecutor):
+    """In process, but asks ``strike(job)`` before each task whether that one fails, and how."""
+
+    def __init__(self, strike):
+        super().__init__()
+        self.strike = strike
+
+    def _run(self, pool, task):
+        fate = self.strike(task.payload)
+        if fate is None:
+            return super()._run(pool, task)
+        if fate == "after":  # the work is done, the answer is lost
+            super()._run(pool, task)
+            fate = Fate.DIED
+        return Completion(pool, task, fate, error_class="" if fate is not Fate.RAISED else "OSError", message="struck")
+
+
+def with_strikes(strike):
+    return Options(progress="none", executor=lambda: Faulty(strike))
+
+
+@pytest.fixture
+def outcome(source, tmp_path):
+    """Runs under faults and hands back the whole outcome."""
+
+    def go(strike, to="run", **settings):
+        return execute(toy.recipe(source, **settings), str(tmp_path / to), with_strikes(strike), print)[1]
+
+    return go
+
+
+def balanced(found):
+    return {name: (t.done, t.total) for name, t in found.tallies.items() if t.done != t.total}
+
+
+def test_progress_ends_at_its_total_whatever_failed(outcome, run, tmp_path):
+    run(to="straight")
+    struck: dict = {}
+
+    def strike(job):  # the first two tries of every task, whatever it is
+        spot = (job.unit, job.pieces)
+        struck[spot] = struck.get(spot, 0) + 1
+        return (Fate.DIED, Fate.RAISED, None)[min(struck[spot], 3) - 1]
+
+    found = outcome(strike)
+    assert balanced(found) == {}
+    assert toy.rows_of(str(tmp_path / "run")) == toy.rows_of(str(tmp_path / "straight"))
+
+
+def test_refused_rows_and_zero_rows_balance_too(outcome):
+    found = outcome(lambda job: None, square={"fall": [float(n) for n in range(50)]}, max_reject_fraction=1.0)
+    assert balanced(found) == {}
+    assert found.tallies["square"].rejected == found.tallies["square"].total > 0
+    assert found.tallies["write"].total == 0 and found.committed["write"] == 4
+
+
+def test_a_commit_that_fails_costs_no_row_and_no_piece(outcome, run, tmp_path):
+    run(to="straight")
+    computed, failed = [], []
+
+    def strike(job):
+        if job.stage == "square" and job.pieces:
+            computed.append((job.unit.shard, job.pieces))
+        if job.stage == "square" and job.commit and len(failed) < 2:
+            failed.append(job.unit)
+            return Fate.RAISED
+        return None
+
+    found = outcome(strike)
+    assert len(failed) == 2 and balanced(found) == {}
+    assert len(computed) == len(set(computed)), "a piece that was done is not done again"
+    assert toy.rows_of(str(tmp_path / "run")) == toy.rows_of(str(tmp_path / "straight"))
+
+
+def test_a_commit_that_never_works_ends_the_run_and_names_the_unit(outcome):
+    with pytest.raises(RunError, match=r"stage pick, shard None: raised OSError struck"):
+        outcome(lambda job: Fate.RAISED if job.stage == "pick" else None)
+
+
+def test_a_barrier_whose_machines_keep_dying_ends_the_run(outcome):
+    with pytest.raises(RunError, match="stage pick, shard None: lost struck"):
+        outcome(lambda job: Fate.LOST if job.stage == "pick" else None)
+
+
+def test_a_barrier_has_the_deadline_the_recipe_gives_it(run):
+    with pytest.raises(RunError, match=r"stage fit, shard None: hung no answer within 0.2 s"):
+        run(fit={"hang": True, "resources": {"batch_timeout_s": 0.2}})
+    assert run()["fit"] == 1
+
+
+def test_pieces_parked_whole_and_in_halves_are_put_together_once(outcome, run, tmp_path):
+    """A worker parks a piece and dies before it says so, until the piece is split; then the driver dies as well."""
+    run(to="straight")
+
+    def strike(job):
+        if job.stage == "square" and not job.commit and job.pieces[0][1] - job.pieces[0][0] > 2:
+            return "after"
+        if job.stage == "square" and job.commit:
+            raise KeyboardInterrupt
+        return None
+
+    with pytest.raises(KeyboardInterrupt):
+        outcome(strike)
+    parked = [tuple(map(int, p.stem.split("-"))) for p in (tmp_path / "run" / "scratch" / "square").glob("*/*/*.part")]
+    assert {hi - lo for lo, hi in parked} >= {2, 4}, "the halves and the whole are both there"
+    found = outcome(lambda job: None)
+    assert balanced(found) == {}
+    assert toy.rows_of(str(tmp_path / "run")) == toy.rows_of(str(tmp_path / "straight"))
+
+
+def test_a_stop_before_the_export_does_not_export(source, tmp_path, monkeypatch):
+    recipe = toy.recipe(source, stages=[*toy.DEFAULT, "publish"])
+    stopping = []
+    before = driver.Driver._close_pools
+
+    def stop_after_the_last_phase(self, names):
+        before(self, names)
+        if "verify" in names:
+            stopping.append(self.stopping.set())
+
+    monkeypatch.setattr(driver.Driver, "_close_pools", stop_after_the_last_phase)
+    with pytest.raises(RunError, match="stopped on request"):
+        execute(recipe, str(tmp_path / "run"), Options(progress="none"), print)
+    assert stopping and not (tmp_path / "run" / "dataset").exists()
+
+
+def test_a_run_that_was_taken_over_stops(source, tmp_path, monkeypatch):
+    from datagen import run as runs
+
+    class Lost(runs.RunLock):
+        lost = property(lambda self: len(list((tmp_path / "run").glob("units/cut/*/*/record.json"))) > 1,
+                        lambda self, value: None)  # fmt: skip
+
+    monkeypatch.setattr(runs, "RunLock", Lost)
+    with pytest.raises(RunError, match="another driver has taken this run over"):
+        execute(toy.recipe(source), str(tmp_path / "run"), Options(progress="none"), print)
+
+
+def test_the_executor_goes_down_even_if_the_screen_is_gone(source, tmp_path, monkeypatch):
+    class Broken:
+        def update(self, tallies):
+            raise BrokenPipeError
+
+        def close(self): ...
+
+    down = []
+
+    class Noticed(LocalExecutor):
+        def shutdown(self):
+            down.append(True)
+            super().shutdown()
+
+    monkeypatch.setattr("datagen.run.view", lambda kind: Broken())
+    with pytest.raises(BrokenPipeError):
+        execute(toy.recipe(source), str(tmp_path / "run"), Options(progress="none", executor=Noticed), print)
+    assert down
+
+
+def test_a_second_annotator_guards_who_reads_it(run, tmp_path):
+    run(stages=[*toy.DEFAULT, "talk"])
+    found = toy.rows_of(str(tmp_path / "run"))
+    assert "Babble" in {r["error_class"] for r in found["rejects"]}
+    assert 41.0 not in [clip["number"] for clip in found["clips"]]
+
+
+def test_a_stage_that_cannot_run_here_is_refused_before_anything_starts(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(toy.Verify, "check", lambda self: "needs the package x: pip install x")
+    with pytest.raises(UsageError, match="stage verify: needs the package x: pip install x"):
+        run()
+    assert not (tmp_path / "run").exists()
+    assert run(Options(progress="none", until="cut")) == {"ingest": 4, "cut": 4}, "verify is not asked for here"
+
+
+def test_from_and_until_must_meet(run):
+    with pytest.raises(UsageError, match="--from write is not on the way to --until square"):
+        run(Options(progress="none", start="write", until="square"))
+
+
+def test_an_unreadable_input_leaves_the_run_as_it_was(run, tmp_path, monkeypatch):
+    run()
+    stored = (tmp_path / "run" / "recipe.yaml").read_text()
+    monkeypatch.setattr(toy.Ingest, "scan", lambda self: (_ for _ in ()).throw(UsageError("nothing there")))
+    with pytest.raises(UsageError, match="nothing there"):
+        run(square={"power": 3})
+    assert (tmp_path / "run" / "recipe.yaml").read_text() == stored
+
+
+def test_retrying_rejects_of_many_stages_forgets_only_units_with_rejects(run, tmp_path):
+    from datagen.run import retry
+
+    run(square={"fall": [14.0]})
+    units = {(r["stage"], r["id"]) for r in toy.rows_of(str(tmp_path / "run"))["rejects"]}
+    assert {stage for stage, _ in units} == {"ingest", "square"}
+    forgotten = retry(str(tmp_path / "run"))
+    assert 2 <= forgotten <= 4
+    done = run(square={"fall": [14.0]})
+    assert done["ingest"] == 1 and done["ingest"] + done["square"] == forgotten == sum(done.values())
+    with pytest.raises(UsageError, match="did you mean 'square'"):
+        retry(str(tmp_path / "run"), "sqare")
+
+
+def test_a_worker_that_commits_reads_ids_only(run, monkeypatch):
+    read = []
+    before = Store.read
+    monkeypatch.setattr(Store, "read", lambda self, plan: read.append(plan) or before(self, plan))
+    monkeypatch.setattr(worker, "_record", worker._record)
+    run(Options(progress="none", executor=lambda: Faulty(lambda job: None)), rows=20)
+    audio = [plan for plan in read if any(column.column == "audio" for column in plan.columns)]
+    assert len(audio) == 1, "one shard, one stage that listens, read once"
+
+
+def test_events_hold_no_credentials(tmp_path):
+    from datagen.files import Files
+    from datagen.progress import EventLog
+
+    log = EventLog(Files(str(tmp_path)))
+    log.add("failed", message="https://me:s3cr3t@host/x.wav?X-Amz-Signature=abc123&part=1 is gone")
+    log.close()
+    text = (tmp_path / "events.jsonl").read_text()
+    assert "s3cr3t" not in text and "abc123" not in text
+    assert json.loads(text)["message"] == "https://***@host/x.wav?X-Amz-Signature=***&part=1 is gone"
+
+
+def test_nothing_is_left_running(run):
+    before = set(threading.enumerate())
+    run()
+    assert set(threading.enumerate()) <= before
