@@ -16,7 +16,7 @@ from datagen.readers.audformat import find_header, read_audformat
 from datagen.readers.config import InputConfig, LayoutConfig
 from datagen.readers.folder import read_by_pattern, read_class_folders, read_folder
 from datagen.readers.huggingface import is_saved, read_huggingface
-from datagen.readers.manifest import find_manifests, find_metadata, read_audiofolder, read_manifests
+from datagen.readers.manifest import find_manifests, find_metadata, find_tables, read_audiofolder, read_manifests
 from datagen.readers.parquet import find_embedded, read_embedded
 from datagen.readers.presets import PRESETS
 from datagen.readers.rows import Rows
@@ -100,8 +100,14 @@ def guess(location: str, tree: Tree | None, layout: LayoutConfig) -> tuple[str, 
         return "webdataset", "it has tar files"
     if find_embedded(tree, layout):
         return "parquet", "its Parquet files hold audio"
-    count = len(tree.audio())
-    return "folder", f"{count} audio files, nothing said about them" if count else "nothing in it says otherwise"
+    if not (count := len(tree.audio())):
+        return "folder", "nothing in it says otherwise"
+    if tables := find_tables(tree):  # silence would cost their owner all labels
+        return "folder", (
+            f"{count} audio files; {tables[0]} is not read, for no column of it is known to name audio files: "
+            "--set stages.ingest.columns.audio=COLUMN"
+        )
+    return "folder", f"{count} audio files, nothing said about them"
 
 
 def _guess_file(tree: Tree, layout: LayoutConfig) -> tuple[str, str]:

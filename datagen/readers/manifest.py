@@ -16,12 +16,13 @@ _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 def find_manifests(tree: Tree, config: LayoutConfig) -> list[str]:
     """Tables at the top of the input in which some column names audio files."""
+    return [uri for uri in find_tables(tree) if _has_audio(tree, uri, config)]
+
+
+def find_tables(tree: Tree) -> list[str]:
+    """Tables at the top of the input, whatever is in them."""
     depth = tree.under.count("/") + 1 if tree.under else 0
-    return [
-        uri
-        for uri in tree.files()
-        if uri.lower().endswith(TABLE_SUFFIXES) and uri.count("/") == depth and _has_audio(tree, uri, config)
-    ]
+    return [uri for uri in tree.files() if uri.lower().endswith(TABLE_SUFFIXES) and uri.count("/") == depth]
 
 
 def find_metadata(tree: Tree) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from datagen.readers import describe, scan
 from datagen.stages.ingest import Ingest, IngestConfig
 from datagen.tables import REJECTS, SOURCES
-from datagen.testing.corpora import LAYOUTS, iemocap_dialogs
+from datagen.testing.corpora import LAYOUTS, encoded, iemocap_dialogs, tone
 
 PRESETS = {"ravdess", "emodb", "crema-d", "iemocap", "meld", "msp-podcast", "esd", "expresso", "librispeech"}
 
@@ -78,6 +78,21 @@ def test_several_corpora_below_one_input(tmp_path: Path) -> None:
         ("acted_en", "CC-BY-NC-SA-4.0"),
         ("acted_de", "CC-BY-4.0"),
     }
+
+
+def test_a_table_that_nobody_reads_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(encoded(tone(1)))
+    (tmp_path / "liste.csv").write_text("datei,gefuehl\na.wav,Wut\n")
+    assert "liste.csv is not read" in describe(IngestConfig(input=str(tmp_path)))[0]
+    mapped = IngestConfig.model_validate(
+        {
+            "input": str(tmp_path),
+            "columns": {"audio": "datei", "emotion": "gefuehl"},
+            "labels": {"emotion": {"Wut": "angry"}},
+        }
+    )
+    assert "liste.csv names audio files" in describe(mapped)[0]
+    assert said(scan(mapped).sources.to_pylist()[0])[0] == {"emotion": "angry"}
 
 
 def test_ids_do_not_depend_on_where_the_data_lies(tmp_path: Path) -> None:
