@@ -5,9 +5,12 @@ A source is named ``hf:<split>::<row>``. The audio column is never decoded by ``
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from datagen.errors import RowError, UsageError
 from datagen.readers.config import HuggingFaceConfig, LayoutConfig
@@ -37,9 +40,13 @@ def load(location: str, config: HuggingFaceConfig) -> dict[str, Any]:
     try:
         folder = Path(location).expanduser()
         if not is_url(location) and (folder / "dataset_dict.json").is_file() | (folder / "state.json").is_file():
+            _refuse_escapes(folder, _saved_names(folder))
             loaded = datasets.load_from_disk(str(folder))
         else:
+            _refuse_escapes(folder, _card_names(folder))
             loaded = datasets.load_dataset(location, config.name, revision=config.revision)
+    except UsageError:
+        raise
     except Exception as error:  # the hub, the disk and a dozen builders each have their own
         raise UsageError(f"input {location}: datasets cannot load it: {str(error)[:300]}") from None
     parts = dict(loaded) if isinstance(loaded, dict) else {_ALL: loaded}
@@ -48,6 +55,42 @@ def load(location: str, config: HuggingFaceConfig) -> dict[str, Any]:
             raise UsageError(f"input {location}: hf.split: no {config.split!r}; there are: {', '.join(parts)}")
         parts = {config.split: parts[config.split]}
     return {name: _undecoded(part) for name, part in parts.items()}
+
+
+def _saved_names(folder: Path) -> list[Any]:
+    """What ``load_from_disk`` would open: splits and files that the folder's own JSON names."""
+    splits = folder / "dataset_dict.json"
+    names = list(json.loads(splits.read_text("utf-8"))["splits"]) if splits.is_file() else []
+    for state in (folder / "state.json", *folder.glob("*/state.json")):
+        if state.is_file():
+            names += [entry["filename"] for entry in json.loads(state.read_text("utf-8"))["_data_files"]]
+    return names
+
+
+def _card_names(folder: Path) -> list[Any]:
+    """What ``load_dataset`` would open in a local folder because its card says so."""
+    card = folder / "README.md"
+    parts = card.read_text("utf-8", errors="replace").split("---", 2) if card.is_file() else []
+    about = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else None
+    found, todo = [], [about.get("configs") if isinstance(about, dict) else None]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, dict):
+            todo += value.values()
+        elif isinstance(value, list):
+            todo += value
+        elif value is not None:
+            found.append(value)
+    return found
+
+
+def _refuse_escapes(folder: Path, names: list[Any]) -> None:
+    """Raises:
+    UsageError: a name is that of something outside the folder.
+    """
+    for name in map(str, names):
+        if "\\" in name or is_url(name) or name.startswith("/") or ".." in name.split("/"):
+            raise UsageError(f"input {folder}: its own description names {name!r}, which leads out of the folder")
 
 
 def audio_feature(dataset: Any, wanted: str | None = None) -> str | None:

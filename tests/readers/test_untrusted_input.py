@@ -324,6 +324,30 @@ def test_hf_repository_layout_without_a_network(tmp_path: Path) -> None:
     assert Ingest(config).process(found.sources).rejects == []
 
 
+@pytest.mark.parametrize("name", ["../secret/data.arrow", "/etc/data.arrow", "file:///etc/data.arrow"])
+def test_a_saved_dataset_cannot_name_files_outside(name: str, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    datasets.Dataset.from_dict({"audio": [WAV]}).save_to_disk(str(tmp_path / "secret"))
+    datasets.Dataset.from_dict({"audio": [WAV]}).save_to_disk(str(tmp_path / "saved"))
+    state = tmp_path / "saved" / "state.json"
+    about = json.loads(state.read_text("utf-8"))
+    about["_data_files"] = [{"filename": name.replace("data.arrow", "data-00000-of-00001.arrow")}]
+    state.write_text(json.dumps(about), encoding="utf-8")
+    with pytest.raises(UsageError, match="leads out of the folder"):
+        scan(IngestConfig(input=str(tmp_path / "saved")))
+
+
+def test_a_card_cannot_name_files_outside(tmp_path: Path) -> None:
+    LAYOUTS["parquet"](tmp_path / "inside")
+    LAYOUTS["parquet"](tmp_path / "outside")
+    files = "{split: train, path: ../outside/data/train-00000-of-00002.parquet}"
+    assert (tmp_path / "inside" / "../outside/data/train-00000-of-00002.parquet").is_file()
+    card = f"---\nconfigs:\n- config_name: default\n  data_files: [{files}]\n---\n"
+    (tmp_path / "inside" / "README.md").write_text(card, encoding="utf-8")
+    with pytest.raises(UsageError, match="leads out of the folder"):
+        scan(IngestConfig(input=str(tmp_path / "inside"), format="hf"))
+
+
 def test_parquet_that_holds_paths_only(tmp_path: Path) -> None:
     put(tmp_path / "wavs" / "a.wav")
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
