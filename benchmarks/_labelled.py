@@ -20,7 +20,8 @@ def manifest(asked: Path | None, generate: bool, scratch: Path, corpora: Sequenc
         found = asked or SHARED
         print(f"measured on {found}\n")
         return found
-    print(f"measured on generated speech, which proves less: {SHARED.parent} is not there, or --twin was given\n")
+    why = "as asked" if generate else f"{SHARED.parent} is not there"
+    print(f"measured on generated speech, which proves less ({why})\n")
     return _twin(scratch, corpora)
 
 
