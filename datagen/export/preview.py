@@ -27,15 +27,21 @@ def preview(samples: pa.Table, n: int = 3, *, width: int = WIDTH) -> list[str]:
 
     Args:
         samples: any of the columns of ``samples`` (published or of a run); ``task`` and ``sample_id`` are needed.
-            Of each task and mode the one with the smallest id is taken, so the choice is the same every time.
+            Of each task and mode one is taken that is published, best one that needs ears (route rl) and has words;
+            of several the one with the smallest id, so the choice is the same every time.
     """
     order = {task: number for number, task in enumerate(dict.fromkeys(("qa", "reasoning", "response", *TASKS)))}
     ids = samples.column("sample_id").to_pylist()
     tasks = samples.column("task").to_pylist()
-    modes = samples.column("mode").to_pylist() if "mode" in samples.column_names else [""] * len(ids)
+    modes, routes, words = (
+        samples.column(name).to_pylist() if name in samples.column_names else [None] * len(ids)
+        for name in ("mode", "route", "transcript")
+    )
+    rank = [(route != "rl", text is None, id) for route, text, id in zip(routes, words, ids, strict=True)]
     best: dict[tuple[str, str], int] = {}
-    for row, key in enumerate(zip(tasks, modes, strict=True)):
-        if key not in best or ids[row] < ids[best[key]]:
+    for row, (task, mode) in enumerate(zip(tasks, modes, strict=True)):
+        key = (task, mode or "")
+        if routes[row] != "drop" and (key not in best or rank[row] < rank[best[key]]):
             best[key] = row
     chosen = {key: samples.slice(row, 1).to_pylist()[0] for key, row in best.items()}
     tasks = sorted({task for task, _ in chosen}, key=lambda task: (order.get(task, len(order)), task))
@@ -61,6 +67,8 @@ def _block(row: dict[str, object], width: int) -> str:
         if value in (None, "", []):
             continue
         text = " | ".join(plain(item, 60) for item in value) if isinstance(value, list) else plain(value, 600)
-        wrapped = textwrap.wrap(text, width - 14) or [""]
+        if key == "metadata_context":
+            text = text.replace(',"', ', "')  # JSON without blanks would be broken in the middle of names and numbers
+        wrapped = textwrap.wrap(text, width - 14, break_on_hyphens=False) or [""]
         lines += [f"  {label + ':':<11} {wrapped[0]}", *(" " * 14 + line for line in wrapped[1:])]
     return "\n".join(lines)

@@ -28,9 +28,8 @@ def test_the_order_of_rows_does_not_matter(order):
 def test_few_samples_are_shown_as_they_are():
     assert preview(SAMPLES.slice(0, 0)) == []
     assert len(preview(SAMPLES.slice(0, 1))) == 1
-    assert len(preview(SAMPLES, n=50)) == len(
-        set(zip(*[SAMPLES[c].to_pylist() for c in ("task", "mode")], strict=True))
-    )
+    kinds = {(row["task"], row["mode"]) for row in SAMPLES.to_pylist() if row["route"] != "drop"}
+    assert len(preview(SAMPLES, n=50)) == len(kinds)
 
 
 def test_control_sequences_do_not_reach_the_terminal():
@@ -45,3 +44,24 @@ def test_control_sequences_do_not_reach_the_terminal():
     assert "\x1b" not in block and "\x07" not in block and "\u202e" not in block
     assert "hi there" in block
     assert all(len(line) <= 80 for line in block.splitlines())
+
+
+def test_what_shows_most_is_shown_and_what_is_left_out_is_not() -> None:
+    base = {"task": "qa", "mode": "implicit", "question": "?"}
+    rows = [
+        {**base, "sample_id": "a", "route": "drop", "transcript": "not published", "answer": "left out"},
+        {**base, "sample_id": "b", "route": "sft", "transcript": None, "answer": "wordless"},
+        {**base, "sample_id": "c", "route": "sft", "transcript": "words", "answer": "worded"},
+        {**base, "sample_id": "d", "route": "rl", "transcript": None, "answer": "needs ears"},
+    ]
+    shown = [preview(pa.Table.from_pylist(rows[:n]))[0] for n in (2, 3, 4)]
+    assert [block.split()[-1] for block in shown] == ["wordless", "worded", "ears"]
+    assert preview(pa.Table.from_pylist(rows[:1])) == []
+
+
+def test_shown_facts_are_broken_between_facts() -> None:
+    facts = "{" + ",".join(f'"level_dbfs_{n}":-{n}.25' for n in range(20)) + "}"
+    row = {"task": "qa", "mode": "explicit", "sample_id": "a", "metadata_context": facts}
+    (block,) = preview(pa.Table.from_pylist([row]))
+    assert max(map(len, block.splitlines())) <= 78
+    assert all(f'"level_dbfs_{n}":-{n}.25' in block for n in range(20))
