@@ -6,7 +6,7 @@
     datagen.json                           what belongs to the export: sizes, hashes, counts
 
 Rows are in the order of their ids, one file never holds two splits, and the same run gives the same bytes. Each
-shard of the run is read once; memory holds one shard, or one file without its sound, whichever is larger.
+shard of the run is read once; memory holds one shard, or ten thousand rows without their sound, whichever is larger.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ FORMAT_VERSION = 1
 DEFAULT_SPLIT = "train"
 _SPLIT = re.compile(r"\w+(\.\w+)*", re.ASCII)  # what `datasets` accepts in a file name
 _TASK = re.compile(r"[a-z][a-z0-9_]*")
+#: Rows without their sound gathered at once, of which memory holds two copies.
+_GATHER_ROWS = 10_000
 _RESERVED = {"clips", "data", "figures"}
 
 Audio = Literal["auto", "embed", "clips"]
@@ -346,10 +348,13 @@ def _write_config(
 def _groups(
     config: _Config, rows: Rows, sizes: NDArray[np.int64], sound: AudioSpool | None, options: Options
 ) -> Iterator[pa.Table]:
-    table = config.spool.take(rows)
     limit = options.group_rows_audio if sound else options.group_rows_text
+    gathered = 0
     for start, stop in cuts(sizes, options.group_bytes, limit):
-        group = table.slice(start, stop - start)
+        if stop > gathered:  # several groups at once: each look-up passes over all shards
+            first, gathered = start, max(stop, min(len(rows), start + _GATHER_ROWS))
+            table = config.spool.take(rows[start:gathered])
+        group = table.slice(start - first, stop - start)
         if sound:
             data = sound.take(config.sound[rows[start:stop]])
             paths = pa.array([file_name(clip_id) for clip_id in group.column("clip_id").to_pylist()], pa.string())
