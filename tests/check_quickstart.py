@@ -36,6 +36,13 @@ def rows(dataset: Path, config: str, *, audio: bool = False) -> list[dict[str, A
     return found
 
 
+def run_readme() -> None:
+    """What README says about loading works as printed."""
+    page = (ROOT / "README.md").read_text("utf-8")
+    snippet = page.split("```python\n")[1].split("```")[0]
+    exec(compile(snippet, "README.md", "exec"), {})
+
+
 def problems(run: Path, log: str) -> list[str]:
     import soundfile
 
@@ -135,6 +142,7 @@ def main() -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"  # a mistake here must not ask the network
     run, log = Path(sys.argv[1]), Path(sys.argv[2])
     wrong = problems(run, log.read_text("utf-8"))
+    run_readme()
     for claim in wrong:
         print(f"does not hold: {claim}")
     if wrong:

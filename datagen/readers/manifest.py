@@ -36,9 +36,10 @@ def read_manifests(tree: Tree, rows: Rows, config: LayoutConfig) -> None:
     """
     found = find_manifests(tree, config)
     if not found:
+        tables = [f"; {uri} has: {', '.join(table_columns(tree, uri)) or 'nothing'}" for uri in find_tables(tree)[:1]]
         raise UsageError(
             f"input {tree.location}: no manifest (.csv, .tsv, .jsonl, .json, .parquet) with a column that names audio "
-            "files; say which one with stages.ingest.columns: {audio: <column>}"
+            f"files; say which one with stages.ingest.columns: {{audio: COLUMN}}{''.join(tables)}"
         )
     for uri in found:
         read_manifest(tree, uri, rows, config)
