@@ -114,7 +114,7 @@ def test_only_the_reencoded_copy_of_generated_takes_goes(takes, labels):
 def test_a_broken_audio_column_is_a_reject_not_a_crash():
     stage = Fingerprint()
     out = stage.process(batch_for(stage, [clip(1, audio=b"not audio"), clip(2, audio=None)]))
-    assert [(r.row, r.error_class) for r in out.rejects] == [(0, "DecodeError"), (1, "DecodeError")]
+    assert [(r.row, r.error_class) for r in out.rejects] == [(0, "Undecodable"), (1, "Undecodable")]
 
 
 def test_repeats_of_one_take_are_thinned_to_keep_per_cell():
