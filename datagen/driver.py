@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
-from datagen import pieces
+from datagen import pieces, sink
 from datagen.errors import EnvironmentFault, RunError, UsageError
 from datagen.executors.base import Completion, Executor, Fate, PoolSpec, Task
 from datagen.executors.recovery import MOST_LOST, Action, Piece, after_failure
@@ -52,14 +52,6 @@ class Work:
     seconds: Sequence[float] | None = None  #: audio seconds per row
 
 
-class Sink(Protocol):
-    """Something that writes the finished run elsewhere; ``present`` says whether that is still there."""
-
-    def present(self) -> bool: ...
-
-    def write(self) -> dict[str, Any]: ...
-
-
 @dataclass
 class Outcome:
     """What a run did: units committed per stage, and per-stage tallies of rows worked on now."""
@@ -74,11 +66,11 @@ class Driver:
 
     def __init__(
         self, plan: Plan, store: Store, executor: Callable[[], Executor], resources: Mapping[str, Resources],
-        *, events: EventLog, view: View, sink: Callable[[str], Sink], max_reject_fraction: float = 1.0,
+        *, events: EventLog, view: View, sink_job: Callable[[str], Any], max_reject_fraction: float = 1.0,
         until: Iterable[str] | None = None, still_ours: Callable[[], bool] = lambda: True,
     ) -> None:  # fmt: skip
         self.plan, self.store, self.events, self.view = plan, store, events, view
-        self._sink = sink
+        self._sink_job = sink_job
         self.pipeline: Pipeline = plan.pipeline
         self.resources = resources
         self.max_reject_fraction = max_reject_fraction
@@ -92,6 +84,7 @@ class Driver:
         self._tasks: dict[int, tuple[Work, Piece | None]] = {}
         self._next_task = 0
         self._specs: dict[str, PoolSpec] = {}
+        self._opened: set[str] = set()
 
     # -- the whole run -----------------------------------------------------------------------------------------
 
@@ -132,8 +125,7 @@ class Driver:
             raise RunError(f"nothing can start in {', '.join(names)}: their inputs are not there")
         self._admit(names)
         while active or waiting:
-            if not self._still_ours():
-                raise RunError("another driver has taken this run over; this one was silent for too long and stops")
+            self._check_lease()
             if self.stopping.is_set():
                 active = [work for work in active if work.running]  # finish what is in flight, start nothing
                 if not active:
@@ -152,12 +144,16 @@ class Driver:
             self._end_stage(name)
         self._close_pools(names)
 
+    def _check_lease(self) -> None:
+        if not self._still_ours():
+            raise RunError("another driver has taken this run over; this one was silent for too long and stops")
+
     def _run_sink(self, name: str) -> None:
-        """A sink reads the whole run and writes files outside it; it runs here, where nothing else goes on."""
+        """A sink reads the whole run and writes files outside it; it has a worker, and the phase, to itself."""
         wanted = self.plan.wanted(name, None)
         if wanted is None:
             raise RunError(f"{name} cannot start: not everything before it is done")
-        if wanted.done and self._sink(name).present():
+        if wanted.done and sink.present(self.store.files):
             return
         if self.stopping.is_set():
             raise RunError(STOPPED)
@@ -165,21 +161,40 @@ class Driver:
             self.store.forget(Unit(name, None, key))
         tally = self.tallies[name]
         tally.started, tally.total = time.monotonic(), 1
-        self.view.update(self.tallies)
-        started = time.monotonic()
-        summary = self._sink(name).write()
-        counts = {"in": 1, "ok": 1, "rejected": 0, "dropped": 0, "skipped": 0}
+        completion = self._in_own_worker(name, self._sink_job(name))
         self.store.commit(
             wanted.unit,
             {
                 "stage": name, "version": self.pipeline.stages[name].version, "config_hash": wanted.config_hash,
-                "data_hash": wanted.data_hash, "seq": wanted.seq, "counts": {}, "summary": summary,
-                "seconds": round(time.monotonic() - started, 3), "finished": round(time.time(), 3),
+                "data_hash": wanted.data_hash, "seq": wanted.seq, "counts": {}, "summary": completion.result,
+                "seconds": round(completion.seconds, 3), "finished": round(time.time(), 3),
             },
         )  # fmt: skip
         tally.done, tally.finished = 1, time.monotonic()
         self.committed[name] += 1
-        self.events.add("committed", stage=name, shard=None, key=wanted.unit.key, **counts)
+        self.events.add("committed", stage=name, shard=None, key=wanted.unit.key, seconds=round(completion.seconds, 3))
+
+    def _in_own_worker(self, name: str, payload: Any) -> Completion:
+        """One task in a pool of its own, tried again when its worker dies; nothing here has rows to blame."""
+        spec = PoolSpec(name, sink.make_worker, self.resources[name])
+        self._close(set(self._opened))  # it is the last phase: nobody needs them, and they hold the cores
+        self.executor.admit([spec])
+        self.executor.open(spec)
+        attempts = losses = 0
+        while True:
+            self._next_task += 1
+            self.executor.submit(spec.name, Task(self._next_task, payload, WHOLE_TIMEOUT_S))
+            while not (finished := self.executor.wait(0.5)):
+                self.view.update(self.tallies)
+                self._check_lease()
+            (completion,) = finished
+            if completion.fate is Fate.DONE:
+                self.executor.close(spec.name)
+                return completion
+            self.events.add("failed", stage=name, shard=None, fate=completion.fate, message=completion.message)
+            attempts += completion.fate is not Fate.LOST
+            losses += completion.fate is Fate.LOST
+            _give_up(f"stage {name}", completion, attempts, losses)
 
     def _end_stage(self, name: str) -> None:
         tally = self.tallies[name]
@@ -287,6 +302,7 @@ class Driver:
             if spec.name in full or work.committing:
                 continue
             self.executor.open(spec)
+            self._opened.add(spec.name)
             while not work.committing and (work.pieces or not work.running):
                 if not self.executor.room(spec.name):
                     full.add(spec.name)
@@ -361,16 +377,10 @@ class Driver:
             fate=completion.fate, error_class=completion.error_class, message=completion.message,
         )  # fmt: skip
         work.committing = False
-        where = f"stage {unit.stage}, shard {unit.shard}"
         if piece is None:
-            blameless = {kind.__name__: kind for kind in (EnvironmentFault, UsageError, RunError)}
-            if completion.error_class in blameless:
-                raise blameless[completion.error_class](completion.message)
             work.attempts += completion.fate is not Fate.LOST
             work.losses += completion.fate is Fate.LOST
-            if work.attempts >= WHOLE_ATTEMPTS or work.losses >= WHOLE_LOSSES:
-                what = " ".join(filter(None, (completion.fate, completion.error_class, completion.message)))
-                raise RunError(f"{where}: {what}\n{completion.traceback}".rstrip())
+            _give_up(f"stage {unit.stage}, shard {unit.shard}", completion, work.attempts, work.losses)
             return
         decision = after_failure(
             piece, completion.fate, completion.error_class, error=completion.error, message=completion.message
@@ -415,9 +425,22 @@ class Driver:
         """Give back what later phases do not use, so that GPU models can take turns."""
         phase = self.pipeline.phase[names[0]]
         later = {self._spec(n).name for n in self.wanted_stages if self.pipeline.phase[n] > phase}
-        for pool in {self._spec(name).name for name in names} - later:
-            if self._executor is not None:
-                self._executor.close(pool)
+        self._close({self._spec(name).name for name in names} - later)
+
+    def _close(self, pools: set[str]) -> None:
+        for pool in sorted(pools & self._opened):
+            self.executor.close(pool)
+            self._opened.discard(pool)
+
+
+def _give_up(where: str, completion: Completion, attempts: int, losses: int) -> None:
+    """Raise when work that has no rows to blame has failed for good; return when it is worth another try."""
+    blameless = {kind.__name__: kind for kind in (EnvironmentFault, UsageError, RunError)}
+    if completion.error_class in blameless:
+        raise blameless[completion.error_class](completion.message)
+    if attempts >= WHOLE_ATTEMPTS or losses >= WHOLE_LOSSES:
+        what = " ".join(filter(None, (completion.fate, completion.error_class, completion.message)))
+        raise RunError(f"{where}: {what}\n{completion.traceback}".rstrip())
 
 
 @contextmanager

@@ -20,10 +20,10 @@ from datagen.plan import Progress, State
 from datagen.progress import duration
 from datagen.reader import RunView, all_rejects
 from datagen.registry import did_you_mean
-from datagen.run import Workspace
 from datagen.stage import Kind
 from datagen.status import StageCount, scan_count, stage_counts
 from datagen.store import Unit
+from datagen.workspace import Workspace
 
 console = Console(soft_wrap=False)
 

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import pyarrow as pa
 
 import datagen
-from datagen.config import ExecutorConfig, Recipe, parse
+from datagen import sink
+from datagen.config import ExecutorConfig, Recipe
 from datagen.driver import Driver, Outcome
 from datagen.errors import RunError, UsageError
 from datagen.executors.base import Executor
-from datagen.export.swap import MARK
-from datagen.files import Files
-from datagen.ledger import Changes, Ledger
+from datagen.ledger import Changes
 from datagen.lock import RunLock
 from datagen.pipeline import Pipeline
 from datagen.plan import Plan
 from datagen.progress import VIEWS, EventLog, view
-from datagen.reader import RunView
 from datagen.registry import did_you_mean
 from datagen.stage import Kind
 from datagen.status import InputLook
 from datagen.store import Store, Unit
-from datagen.tables import REJECTS
-
-#: Layout version of a run directory; raised when old runs can no longer be read.
-LAYOUT = 1
+from datagen.workspace import LAYOUT, Workspace, open_run
 
 
 @dataclass
@@ -45,56 +37,6 @@ class Options:
     refit: bool = False
     progress: str = "auto"
     executor: Callable[[], Executor] | None = None  #: for tests
-
-
-@dataclass
-class Workspace:
-    """A run directory, opened with a recipe."""
-
-    recipe: Recipe
-    files: Files
-    store: Store
-    ledger: Ledger
-    pipeline: Pipeline
-    plan: Plan
-    changes: Changes = field(default_factory=Changes)
-
-    def dataset(self) -> str:
-        """Where the export lies (a local path or URL)."""
-        return self.files.path("dataset") if self.files.local else f"{self.files.url}/dataset"
-
-
-def open_run(url: str, recipe: Recipe | None = None, *, refit: bool = False) -> Workspace:
-    """Open a run directory with a recipe, or with the one it was last run with.
-
-    Raises:
-        UsageError: there is no run, or it was written by an incompatible version.
-    """
-    files = Files(url)
-    try:
-        begun = files.exists("run.json")
-        held = [] if begun else files.names("")
-    except Exception as error:  # whatever a store's library raises: no network, no credentials, no bucket
-        raise UsageError(f"{url}: cannot be reached: {type(error).__name__}: {error}") from error
-    if begun:
-        layout = files.read_json("run.json").get("layout")
-        if layout != LAYOUT:
-            raise UsageError(f"{url}: this run has layout {layout}, this datagen reads {LAYOUT}; use another --output")
-    elif recipe is None:
-        raise UsageError(
-            f"{url}: no run here (there is no run.json); start one with `datagen run RECIPE --output {url}`"
-        )
-    elif set(held) - {"lock"}:
-        raise UsageError(f"{url}: the folder is not empty and holds no run; choose another --output")
-    if recipe is None:
-        import yaml
-
-        if not files.exists("recipe.yaml"):
-            raise UsageError(f"{url}: this run was stopped before it began; `datagen run` it again")
-        recipe = parse(yaml.safe_load(files.read("recipe.yaml")), f"{url}/recipe.yaml")
-    store, ledger = Store(files), Ledger(files)
-    pipeline = Pipeline(recipe.stages())
-    return Workspace(recipe, files, store, ledger, pipeline, Plan(pipeline, store, ledger, refit=refit))
 
 
 def look_at_input(space: Workspace, limit: int | None, *, save: bool) -> tuple[Changes, pa.Table]:
@@ -144,8 +86,9 @@ def execute(recipe: Recipe, url: str, options: Options, say: Callable[[str], Non
         try:
             driver = Driver(
                 space.plan, space.store, options.executor or (lambda: make_executor(recipe.executor)),
-                recipe.resources, events=events, view=view(options.progress), sink=lambda name: SinkRun(space, name),
-                max_reject_fraction=recipe.max_reject_fraction, until=wanted, still_ours=lambda: not lock.lost,
+                recipe.resources, events=events, view=view(options.progress),
+                sink_job=lambda name: sink.job(space, name), max_reject_fraction=recipe.max_reject_fraction,
+                until=wanted, still_ours=lambda: not lock.lost,
             )  # fmt: skip
             outcome = driver.run()
             outcome.seconds = time.monotonic() - started
@@ -284,39 +227,7 @@ def _nothing(recipe: Recipe, refused: pa.Table) -> str:
     return f"{where}: no audio found there; see `datagen run --help` for the input formats"
 
 
-class SinkRun:
-    """Lets the driver run an export without knowing what it is.
-
-    A local run gets its dataset beside it. For a run on an object store the folder is written here and sent there,
-    its mark last, so that a dataset without a mark is known to be unfinished.
-    """
-
-    def __init__(self, space: Workspace, name: str) -> None:
-        self.space, self.stage = space, space.pipeline.stages[name]
-
-    def present(self) -> bool:
-        return self.space.files.exists(f"dataset/{MARK}")
-
-    def write(self) -> dict[str, Any]:
-        space = self.space
-        run = RunView(space.plan, space.store, space.recipe)
-        if space.files.local:
-            return self._export(run, Path(space.dataset()))
-        with tempfile.TemporaryDirectory(prefix="datagen-export-") as scratch:
-            out = Path(scratch) / "dataset"
-            summary = self._export(run, out)
-            files = sorted((p for p in out.rglob("*") if p.is_file()), key=lambda p: (p.name == MARK, str(p)))
-            space.files.delete("dataset")
-            for path in files:
-                space.files.put(f"dataset/{path.relative_to(out).as_posix()}", path)
-        return summary | {"output": space.dataset()}
-
-    def _export(self, run: RunView, out: Path) -> dict[str, Any]:
-        summary: dict[str, Any] = self.stage.write(run, out)  # type: ignore[attr-defined]
-        return summary
-
-
 __all__ = [
-    "REJECTS", "Options", "Workspace", "collect", "execute", "forget", "garbage", "look_at_input", "make_executor",
+    "Options", "Workspace", "collect", "execute", "forget", "garbage", "look_at_input", "make_executor",
     "open_run", "retry",
 ]  # fmt: skip
