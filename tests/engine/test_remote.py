@@ -72,3 +72,46 @@ def test_a_living_lease_refuses_and_a_dead_one_is_taken_over_aloud(bucket):
     with RunLock(files, said.append):
         pass
     assert "process 7 on gone has been silent for" in said[0]
+
+
+def test_an_export_arrives_on_s3_whole_and_is_replaced_whole(bucket, tmp_path):
+    source = toy.write_input(tmp_path / "in", 4)
+    url, everything = f"{bucket}/exported", [*toy.DEFAULT, "publish"]
+    execute(toy.recipe(source, stages=everything), url, QUIET, print)
+    files = Files(url)
+    before = files.read("dataset/rows.json")
+    files.write("dataset/of-before.json", b"{}")
+    recipe = toy.recipe(source, stages=everything, write={"prompt": "Why?"})
+    _, outcome = execute(recipe, url, QUIET, print)
+    assert outcome.committed["publish"] == 1
+    assert files.read("dataset/rows.json") != before and not files.exists("dataset/of-before.json")
+    assert sum(execute(recipe, url, QUIET, print)[1].committed.values()) == 0
+    events = [json.loads(line)["event"] for line in files.read("events.jsonl").decode().splitlines()]
+    assert events.count("started") == events.count("finished") == 3
+
+
+def test_a_run_in_memory_equals_one_on_disk(tmp_path):
+    source = toy.write_input(tmp_path / "in", 8, broken=(5,))
+    execute(toy.recipe(source), str(tmp_path / "run"), QUIET, print)
+    execute(toy.recipe(source), "memory://run", QUIET, print)
+    assert toy.rows_of("memory://run") == toy.rows_of(str(tmp_path / "run"))
+
+
+def test_a_heartbeat_outlives_a_stores_bad_moment(bucket, monkeypatch):
+    from datagen import lock
+
+    monkeypatch.setattr(lock, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(lock, "LEASE_S", 1.0)
+    files = Files(f"{bucket}/beating")
+    with RunLock(files) as held:
+        monkeypatch.setattr(files, "read", lambda name: (_ for _ in ()).throw(TimeoutError("no network")))
+        time.sleep(0.4)
+        assert not held.lost
+        monkeypatch.undo()
+        monkeypatch.setattr(lock, "HEARTBEAT_S", 0.05)
+        time.sleep(0.4)
+        assert not held.lost
+        files.write("lock", json.dumps({"id": "another", "beat": time.time()}).encode())
+        time.sleep(0.4)
+        assert held.lost
+    assert files.exists("lock"), "the lease of another is left alone"
