@@ -109,7 +109,7 @@ def _print_counts(counts: list[StageCount]) -> None:
     for column in ("stage", "shards", "in", "ok", "rejected", "dropped", "seconds", "made"):
         left = column in {"stage", "made"}
         table.add_column(
-            column, justify="left" if left else "right", no_wrap=True, min_width=0 if left else len(column)
+            column, justify="left" if left else "right", no_wrap=column != "made", min_width=0 if left else len(column)
         )
     for c in counts:
         shown = ["", "", "", ""] if c.table == "run" else [f"{n:,}" for n in (c.rows_in, c.ok, c.rejected, c.dropped)]
