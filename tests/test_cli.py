@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 
@@ -107,7 +108,7 @@ def test_a_life_of_a_run(datagen, toy_recipe, tmp_path):
     told = datagen(*go, "--until", "pick")
     assert told.code == 0 and "conservation holds" in told.out and "dataset" not in told.out
     told = datagen(*go)
-    assert told.code == 0 and "dataset" in told.out and "1 rejected: `datagen rejects list" in told.out
+    assert told.code == 0 and "dataset" in told.out and "1 rejected" in told.out
     assert "write" in told.out and "100 %" in told.out
     assert "everything was done already" in datagen(*go).out
 
@@ -123,10 +124,10 @@ def test_a_life_of_a_run(datagen, toy_recipe, tmp_path):
     assert "0 rejects" in datagen("rejects", "list", out, "--stage", "cut").out
     assert datagen("rejects", "list", out, "--stage", "cutt").code == 2
     assert datagen("rejects", "retry", out, "--stage", "cutt").code == 2
-    assert "1 units forgotten" in datagen("rejects", "retry", out).out
-    assert "1 units of work" in datagen(*go).out
+    assert "forgotten" in datagen("rejects", "retry", out).out
+    assert re.search(r"\b1 units? of work", datagen(*go).out)
 
-    assert "0 units would go" in datagen("gc", out, "--dry-run").out
+    assert re.search(r"\b0 units? would go", datagen("gc", out, "--dry-run").out)
     datagen(*go, "--set", "stages.write.prompt=Why?")
     assert "4 units would go" in datagen("gc", out, "--dry-run").out
     assert "4 units deleted" in datagen("gc", out).out
