@@ -7,6 +7,7 @@ command goes on from what is committed and from the pieces that are parked in sc
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -452,7 +453,12 @@ def _stop_on_signal(stopping: threading.Event) -> Any:
 
     def handle(number: int, _: Any) -> None:
         if stopping.is_set() and number == signal.SIGINT:
+            print("stopping at once", file=sys.stderr, flush=True)
             raise KeyboardInterrupt
+        if not stopping.is_set():
+            print(
+                "stopping: what is in flight is finished and kept (Ctrl-C again: at once)", file=sys.stderr, flush=True
+            )
         stopping.set()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}

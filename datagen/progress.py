@@ -60,9 +60,9 @@ class Lines:
         now = time.monotonic()
         for name, tally in tallies.items():
             state = (tally.done, tally.total, tally.finished is not None)
-            if not tally.total or self._said.get(name) == state:
+            if not tally.done or self._said.get(name, ())[:2] == state[:2]:
                 continue
-            if tally.finished is not None or now >= self._next.get(name, 0):
+            if tally.done == tally.total or now >= self._next.get(name, 0):
                 self._next[name] = now + self._every
                 self._said[name] = state
                 print(line(name, tally), file=self._out or sys.stdout, flush=True)
@@ -99,7 +99,7 @@ class Bars:
 
 def note(tally: Tally) -> str:
     parts = [f"{tally.rate:,.1f} rows/s"] if tally.rate else []
-    if tally.finished is None and tally.eta_s is not None:
+    if tally.done < tally.total and tally.eta_s is not None:
         parts.append(f"ETA {duration(tally.eta_s)}")
     if tally.rejected:
         parts.append(f"{tally.rejected} rejected")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pyarrow as pa
 from rich import box
@@ -25,10 +29,12 @@ from datagen.status import StageCount, scan_count, stage_counts
 from datagen.store import Unit
 from datagen.workspace import Workspace
 
-console = Console(soft_wrap=False)
+console = Console(highlight=False)
 
 #: How many samples are looked through for the few that are shown.
 ENOUGH_SAMPLES = 2000
+#: Reasons named per stage; the rest is counted.
+SHOWN_REASONS = 6
 #: Population stability index above which a distribution is commonly said to have moved.
 DRIFTED = 0.2
 
@@ -51,7 +57,7 @@ def finished(space: Workspace, outcome: Outcome) -> None:
     if change.left_for_later:
         news.append(f"{change.left_for_later} left for later (--limit)")
     console.print(
-        f"[bold]{done}[/bold] units of work in {duration(outcome.seconds)}"
+        f"[bold]{done}[/bold] {_plural('unit', done)} of work in {duration(outcome.seconds)}"
         + ("" if done else " - everything was done already")
         + (f"; input: {', '.join(news)}" if news else "")
     )
@@ -85,7 +91,19 @@ def _exported(space: Workspace) -> bool:
 def _next(path: str, samples: pa.Table | None) -> str:
     tasks = [task for task in samples["task"].to_pylist() if task] if samples is not None else []
     name = min(tasks, default="clips")
-    return f"python -c \"import datasets; print(datasets.load_dataset('{path}', '{name}'))\""
+    return f"{_here('python')} -c \"import datasets; print(datasets.load_dataset('{path}', '{name}'))\""
+
+
+def _here(program: str) -> str:
+    """How to call a program of this environment from this folder: by name only if that is what the shell finds."""
+    path = Path(sys.executable).parent / program
+    if shutil.which(program) == str(path):
+        return program
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _plural(word: str, number: int) -> str:
+    return word if number == 1 else f"{word}s"
 
 
 def _some_samples(space: Workspace) -> pa.Table | None:
@@ -113,15 +131,16 @@ def _print_counts(counts: list[StageCount]) -> None:
         )
     for c in counts:
         shown = ["", "", "", ""] if c.table == "run" else [f"{n:,}" for n in (c.rows_in, c.ok, c.rejected, c.dropped)]
-        made = ", ".join(f"{n:,} {name}" for name, n in c.made.items() if name != "annotations")
+        made = ", ".join(f"{n:,} {name}" for name, n in sorted(c.made.items()) if name != "annotations")
         shards = "" if c.table == "input" else f"{c.shards_done}/{c.shards}"
         table.add_row(c.stage, shards, *shown, f"{c.seconds:,.1f}", made)
     console.print(table)
     for c in counts:
         for verb, why in (("rejected", c.rejected_why), ("dropped", c.dropped_why)):
             if why:
-                reasons = ", ".join(f"{escape(reason)} {n}" for reason, n in Counter(why).most_common(4))
-                console.print(f"[dim]  {c.stage} {verb}: {reasons}[/dim]")
+                reasons = ", ".join(f"{escape(reason)} {n}" for reason, n in Counter(why).most_common(SHOWN_REASONS))
+                more = f", and {len(why) - SHOWN_REASONS} more" if len(why) > SHOWN_REASONS else ""
+                console.print(f"[dim]  {c.stage} {verb}: {reasons}{more}[/dim]", soft_wrap=True)
 
 
 def _print_conservation(counts: list[StageCount]) -> bool:
@@ -144,13 +163,15 @@ def _print_notes(space: Workspace) -> None:
 def _print_rejects_hint(space: Workspace) -> None:
     rejects = all_rejects(space.plan, space.store)
     if len(rejects):
-        console.print(f"{len(rejects)} rejected: `datagen rejects list {escape(space.files.url)}`")
+        told = f"{_here('datagen')} rejects list {space.files.url}"
+        console.print(f"{len(rejects)} rejected, with reasons: {escape(told)}", soft_wrap=True)
 
 
 def status(space: Workspace) -> bool:
     """Print the run's counts; False when conservation is broken."""
     console.print(f"[bold]{escape(space.recipe.name)}[/bold] in {escape(space.files.url)}, "
-                  f"{len(space.ledger.live):,} recordings in {len(space.plan.shards)} shards")  # fmt: skip
+                  f"{len(space.ledger.live):,} recordings in {len(space.plan.shards)} "
+                  f"{_plural('shard', len(space.plan.shards))}")  # fmt: skip
     counts = _counts(space)
     _print_counts(counts)
     holds = _print_conservation(counts)
@@ -177,7 +198,10 @@ def _print_drift(space: Workspace) -> None:
     if unit is None:
         return
     found = drift(space.store.artifact(unit), rows)
-    psi = {f"{feature} ({group})": v["psi"] for feature, groups in found.items() for group, v in groups.items()}
+    psi = {f"{feature} ({_group(g)})": v["psi"] for feature, groups in found.items() for g, v in groups.items()}
+    if not psi:
+        console.print("calibration: too few clips to tell whether they have drifted")
+        return
     moved = {name: value for name, value in psi.items() if value is not None and value > DRIFTED}
     if moved:
         worst = sorted(moved.items(), key=lambda item: -item[1])[:5]
@@ -185,6 +209,15 @@ def _print_drift(space: Workspace) -> None:
         console.print(f"[yellow]drift[/yellow] since calibration (PSI > {DRIFTED}): {words} - consider --refit")
     else:
         console.print("calibration: no drift")
+
+
+def _group(name: str) -> str:
+    """A calibration group as a person reads it; its name is a JSON list or a plain word."""
+    try:
+        parts = json.loads(name)
+    except json.JSONDecodeError:
+        return name
+    return ", ".join(map(str, parts)) if isinstance(parts, list) else name
 
 
 def plan(space: Workspace, refused: pa.Table) -> None:
@@ -195,8 +228,8 @@ def plan(space: Workspace, refused: pa.Table) -> None:
     c = space.changes
     console.print(
         f"[bold]{escape(space.recipe.name)}[/bold]  {len(live):,} recordings, about {hours:.2f} h, "
-        f"{len(space.plan.shards)} shards  (added {c.added}, changed {c.changed}, removed {c.removed}, "
-        f"refused {len(refused)})"
+        f"{len(space.plan.shards)} {_plural('shard', len(space.plan.shards))}\n"
+        f"input: {c.added} added, {c.changed} changed, {c.removed} removed, {len(refused)} refused"
     )
     table = _table("stage", "takes", "after", "done", "stale", "to do", "rows", "about", left=3)
     for name, progress in space.plan.overview().items():

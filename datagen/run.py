@@ -60,6 +60,11 @@ def look_at_input(space: Workspace, limit: int | None, *, save: bool) -> tuple[C
     return changes, refused
 
 
+def taken_for(space: Workspace) -> list[str]:
+    """What each input was read as and why, a sentence each."""
+    return [line for s in space.pipeline.stages.values() if hasattr(s, "taken_for") for line in s.taken_for()]
+
+
 def execute(recipe: Recipe, url: str, options: Options, say: Callable[[str], None]) -> tuple[Workspace, Outcome]:
     """Run what is left of a recipe into ``url``; see ``datagen run --help``."""
     started = time.monotonic()
@@ -81,6 +86,9 @@ def execute(recipe: Recipe, url: str, options: Options, say: Callable[[str], Non
         _refused(recipe, refused, len(space.ledger.live))
         if options.start:
             forget(space, options.start)
+        if changes.added:
+            for line in taken_for(space):
+                say(line)
         events = EventLog(space.files)
         events.add("started", recipe=recipe.name, **vars(changes))
         try:
@@ -229,5 +237,5 @@ def _nothing(recipe: Recipe, refused: pa.Table) -> str:
 
 __all__ = [
     "Options", "Workspace", "collect", "execute", "forget", "garbage", "look_at_input", "make_executor",
-    "open_run", "retry",
+    "open_run", "retry", "taken_for",
 ]  # fmt: skip

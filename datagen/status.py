@@ -94,6 +94,9 @@ def stage_counts(plan: Plan, store: Store, *, verify: bool = False) -> list[Stag
             count.skipped += counts.get(SKIPPED, 0)
             for table, rows in record.get("rows", {}).items():
                 count.made[table] = count.made.get(table, 0) + rows
+            for config, splits in record.get("summary", {}).get("configs", {}).items():
+                kind = "clips" if config == "clips" else "samples"
+                count.made[kind] = count.made.get(kind, 0) + sum(split["rows"] for split in splits.values())
             for total, key in ((count.dropped_why, DROPPED), (count.rejected_why, REJECTED)):
                 for reason, number in record.get("why", {}).get(key, {}).items():
                     total[reason] = total.get(reason, 0) + number

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from datagen.errors import RowError
-from datagen.readers import scan
+from datagen.readers import describe, scan
 from datagen.readers.config import InputConfig
 from datagen.readers.contents import Contents
 from datagen.speech import audio
@@ -48,6 +48,10 @@ class Ingest(Stage):
     def scan(self) -> tuple[pa.Table, pa.Table]:
         """Everything the input holds now, and the entries that cannot become a source; see ``readers.scan``."""
         return scan(self.config)
+
+    def taken_for(self) -> list[str]:
+        """What each corpus of the input was taken for, and why."""
+        return describe(self.config)
 
     def process(self, batch: pa.Table) -> Output:
         rejects: list[Reject] = []

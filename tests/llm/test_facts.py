@@ -94,3 +94,13 @@ def test_what_decides_the_answer_is_withheld(row, task, fields, gone, stays):
 )
 def test_numbers_are_shown_with_the_decimals_of_their_field(name, number, text):
     assert facts.format_number(name, number) == text
+
+
+@pytest.mark.parametrize(("source", "confidence", "known"), [
+    ("gold", 1.0, True), ("gold", 0.5, True), ("pseudo", 0.8, True), ("pseudo", 0.79, False), ("pseudo", None, False),
+])  # fmt: skip
+def test_words_a_recogniser_is_unsure_of_are_left_out(row, source, confidence, known):
+    row = row | {"transcript": "put the west of her", "transcript_source": source, "asr_confidence": confidence}
+    record = facts.from_row(row)
+    assert (record.transcript is not None) is known
+    assert bool(record.words) is (known and bool(row["words"]))
