@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
+from typing import get_args
 
 from rich.console import Console
 from rich.markup import escape
@@ -38,20 +39,29 @@ def show() -> None:
     console.print("\n[bold]packages[/bold]")
     for name, purpose in PACKAGES.items():
         console.print(f"  {_mark(installed(name))} {name:<24}{installed(name) or 'not installed':<16}{purpose}")
-    console.print("\n[bold]stages[/bold]")
+    console.print("\n[bold]stages and their backends[/bold]")
     for name in stage_names():
-        try:
-            problem = stage_class(name)().check()
-        except Exception as error:  # a broken plug-in must not keep the rest from being shown
-            problem = str(error)
-        console.print(f"  {_mark(not problem)} {name:<24}{escape(problem or 'can run')}")
+        for label, problem in _backends(name):
+            console.print(f"  {_mark(not problem)} {label:<26}{escape(problem or 'can run')}")
     console.print("\n[bold]machine[/bold]")
     free = shutil.disk_usage(".").free / 1e9
     console.print(f"  {os.cpu_count()} CPUs, {_memory_gb():.0f} GB memory, {free:.0f} GB free on disk here")
     for line in gpus() or ["no GPU found (nvidia-smi)"]:
         console.print(f"  {escape(line)}")
-    ray = os.environ.get("RAY_ADDRESS") or "no cluster configured; a local one is started when needed"
-    console.print(f"  Ray: {escape(ray)}")
+    console.print("  Ray: one is started in this process when a run needs it; --ray-address names a cluster instead")
+
+
+def _backends(name: str) -> list[tuple[str, str | None]]:
+    """Each backend (or writer) a stage offers and why it cannot run here; the stage itself when it has none."""
+    try:
+        cls = stage_class(name)
+        field = next((f for f in ("backend", "writer") if f in cls.Config.model_fields), None)
+        if field is None:
+            return [(name, cls().check())]
+        choices = get_args(cls.Config.model_fields[field].annotation)
+        return [(f"{name}: {choice}", cls(cls.Config(**{field: choice})).check()) for choice in choices]
+    except Exception as error:  # a broken plug-in must not keep the rest from being shown
+        return [(name, str(error))]
 
 
 def installed(package: str) -> str | None:

@@ -13,6 +13,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import datagen
+from datagen.testing import speech
 
 ROOT = Path(__file__).parent.parent
 HEAVY = {
@@ -101,3 +102,19 @@ def test_the_lists_of_pins_hold_every_declared_dependency_and_no_index() -> None
 def plain(name: str) -> str:
     """A distribution's name as indexes compare it."""
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_an_embedded_run_needs_torch_for_sentence_embeddings_only(tmp_path: Path) -> None:
+    """Everything up to the calibrated words runs without torch; with ``embed`` it comes, so the test can fail."""
+    speech.corpus(tmp_path / "in", speakers=1, emotions=("angry", "neutral"), sentences=1)
+    code = (
+        "import sys\nfrom datagen import config\nfrom datagen.run import Options, execute\n"
+        "recipe = config.load('cpqa', profile='offline', overrides={'stages.ingest.input': sys.argv[1],"
+        " 'executor.kind': 'local'})\n"
+        "for until in ('describe', 'embed'):\n"
+        "    execute(recipe, sys.argv[2], Options(until=until, progress='none'), lambda said: None)\n"
+        "    print(until, 'torch' in sys.modules)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "in"), str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.stdout.split() == ["describe", "False", "embed", "True"], done.stdout + done.stderr
