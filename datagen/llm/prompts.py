@@ -28,7 +28,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from datagen import resources, tables
 from datagen.errors import UsageError
-from datagen.llm.facts import GROUP
+from datagen.quality.facts import GROUP
 
 _FENCE = "---\n"
 
@@ -80,7 +80,7 @@ def _load(files: tuple[tuple[str, str], ...], where: str) -> tuple[tuple[str, Pr
     environment = ImmutableSandboxedEnvironment(
         loader=jinja2.DictLoader({name: body for name, (_, body) in parts.items()}),
         undefined=jinja2.StrictUndefined,
-        autoescape=False,  # plain text, not HTML; data is neutralised in llm/facts.py
+        autoescape=False,  # plain text, not HTML; data is neutralised in quality/facts.py
     )
     found: dict[str, Prompt] = {}
     for name, (head, _) in parts.items():

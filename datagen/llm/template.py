@@ -17,12 +17,11 @@ from dataclasses import field as attribute
 from typing import Any
 
 from datagen import tables
-from datagen.llm import facts
 from datagen.llm.dice import Dice
-from datagen.llm.facts import ANSWERABLE, Record
 from datagen.llm.prompts import Prompt
-from datagen.quality import checks, lexicon
+from datagen.quality import checks, facts, lexicon
 from datagen.quality.cues import standing, weigh
+from datagen.quality.facts import ANSWERABLE, Record
 from datagen.quality.grounding import bare, is_quoted_from, runs
 
 LANGUAGE = "en"

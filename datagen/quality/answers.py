@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from datagen import tables
-from datagen.llm.facts import ANSWERABLE, GROUP, NUMBER_FIELDS, Record
 from datagen.quality.claims import extract, judge, split_quotes, topics
 from datagen.quality.content import expected
 from datagen.quality.cues import ARGUABLE, weigh
+from datagen.quality.facts import ANSWERABLE, GROUP, NUMBER_FIELDS, Record
 from datagen.quality.grounding import bare
 from datagen.quality.leak import without_options
 from datagen.quality.lexicon import Lexicon

@@ -1,6 +1,6 @@
 """Every mechanical check of one sample against the record of its clip. ``write`` and ``verify`` call the same.
 
-A sample is a mapping with the columns of ``tables.SAMPLES``; a record comes from ``llm/facts.py``. Nothing here asks
+A sample is a mapping with the columns of ``tables.SAMPLES``; a record comes from ``quality/facts.py``. Nothing here asks
 a model, reads a file per row or depends on other rows, except ``duplicates``, which looks at one clip's questions.
 """
 
@@ -16,10 +16,9 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from datagen import resources, tables
-from datagen.llm import facts
-from datagen.llm.facts import GROUP, Record
-from datagen.quality import answers, grounding, leak, lexicon, prose
+from datagen.quality import answers, facts, grounding, leak, lexicon, prose
 from datagen.quality.claims import Claim, extract, judge, split_quotes
+from datagen.quality.facts import GROUP, Record
 
 Sample = Mapping[str, Any]
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from datagen.llm.facts import GROUP, Record
+from datagen.quality.facts import GROUP, Record
 from datagen.quality.lexicon import Lexicon, Token
 
 _QUOTE = re.compile(r'"([^"]*)"|“([^”“]*)”')

@@ -11,8 +11,8 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
-from datagen.llm.facts import GROUP, Record
 from datagen.quality.claims import extract, judge, split_quotes
+from datagen.quality.facts import GROUP, Record
 from datagen.quality.lexicon import Lexicon, load
 
 _MARKER = r"(?:\(?\b[A-Ha-h1-8][).:]\s*)?"

@@ -11,8 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from datagen import tables
-from datagen.llm import facts
-from datagen.quality import checks
+from datagen.quality import checks, facts
 from datagen.stage import Kind, Output, Reject, Stage, StageConfig
 
 _MESSAGE = 1_000

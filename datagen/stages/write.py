@@ -13,8 +13,8 @@ from pydantic import Field, field_validator
 
 from datagen import tables
 from datagen.errors import UsageError
-from datagen.llm import facts, prompts, template
-from datagen.quality import checks
+from datagen.llm import prompts, template
+from datagen.quality import checks, facts
 from datagen.stage import Drop, Kind, Output, Provenance, Reject, Stage, StageConfig
 
 Task = Literal["classification", "qa", "reasoning", "response", "caption"]

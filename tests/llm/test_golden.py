@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from datagen.llm import facts, prompts, template
+from datagen.llm import prompts, template
+from datagen.quality import facts
 from datagen.stages.write import DEFAULT_COUNTS
 from datagen.tables import MODES, TASKS
 from datagen.testing.records import NULLABLE, clip_rows, without

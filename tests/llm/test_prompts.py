@@ -7,10 +7,10 @@ import pytest
 from datagen.errors import UsageError
 from datagen.llm import prompts
 from datagen.llm.dice import Dice
-from datagen.llm.facts import ANSWERABLE, Record
 from datagen.llm.template import VOICE_LEVELS
 from datagen.quality import lexicon
 from datagen.quality.claims import extract, judge, split_quotes
+from datagen.quality.facts import ANSWERABLE, Record
 from datagen.tables import LEVELS, TASKS
 
 HEAD = "---\ntask: caption\nschema: caption.json\nreads: [sex]\n---\n"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from datagen.llm import facts, prompts, template
-from datagen.quality import checks
+from datagen.llm import prompts, template
+from datagen.quality import checks, facts
 from datagen.quality.claims import split_quotes
 from datagen.stages.write import DEFAULT_COUNTS
 from datagen.tables import LEVELS, MODES, QUESTION_TYPES, SAMPLES, TASKS

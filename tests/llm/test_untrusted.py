@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datagen.llm import facts, prompts, template
-from datagen.llm.untrusted import neutralise
-from datagen.quality import checks
+from datagen.llm import prompts, template
+from datagen.quality import checks, facts
 from datagen.quality.claims import split_quotes
+from datagen.quality.untrusted import neutralise
 from datagen.stages.write import DEFAULT_COUNTS
 from datagen.tables import MODES
 from datagen.testing.records import clip_rows

@@ -13,9 +13,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from datagen.llm import facts
-from datagen.llm.facts import Record
-from datagen.quality import checks
+from datagen.quality import checks, facts
+from datagen.quality.facts import Record
 from datagen.quality.grounding import is_quoted_from
 from datagen.tables import LEVELS
 

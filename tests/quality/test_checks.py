@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from datagen.llm import facts, prompts, template
-from datagen.llm.facts import Record, Span
-from datagen.quality import checks, grounding, leak, lexicon, prose
+from datagen.llm import prompts, template
+from datagen.quality import checks, facts, grounding, leak, lexicon, prose
 from datagen.quality.content import expected
+from datagen.quality.facts import Record, Span
 from datagen.stages.write import DEFAULT_COUNTS
 from datagen.tables import MODES, TASKS
 from datagen.testing.records import clip_rows

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from datagen.llm.facts import Record, Span
 from datagen.quality import lexicon
 from datagen.quality.claims import extract, judge, split_quotes, topics
+from datagen.quality.facts import Record, Span
 
 EN = lexicon.load("en")
 

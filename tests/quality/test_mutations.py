@@ -7,8 +7,7 @@ from collections import Counter
 
 import pytest
 
-from datagen.llm import facts
-from datagen.quality import checks
+from datagen.quality import checks, facts
 from datagen.stages.write import Write
 from datagen.testing.records import clip_table
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from datagen.llm.facts import Record, Span
 from datagen.quality import checks
+from datagen.quality.facts import Record, Span
 
 WORDS = "Kids are talking by the door"
 RECORD = Record(

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from datagen import tables
-from datagen.llm.untrusted import neutralise
+from datagen.quality.untrusted import neutralise
 
 #: A longer text cannot have been spoken in a clip (at most 60 s): an ASR loop or a wrong file. It is left out.
 MAX_TRANSCRIPT = 2_000

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from datagen.llm import facts
+from datagen.quality import facts
 from datagen.testing.records import CLIP_SCHEMA, clip_rows, clip_table
 
 
