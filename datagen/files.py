@@ -122,7 +122,7 @@ class Files:
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
-            _sync_folder(folder)
+            sync_to_disk(folder)
         except OSError as error:
             if error.errno in FULL:
                 raise full(self.url, error) from error
@@ -166,8 +166,9 @@ def full(where: str, error: OSError) -> EnvironmentFault:
     return EnvironmentFault(f"{where}: {os.strerror(error.errno or 0)}. Make room and run the same command again.")
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync_to_disk(path: Path) -> None:
+    """fsync of a file, or of a folder's own entries."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from datagen.errors import UsageError
-from datagen.files import FULL, full
+from datagen.files import FULL, full, sync_to_disk
 
 #: Present in every exported folder: what it is and which files belong to it.
 MARK = "datagen.json"
@@ -49,7 +49,7 @@ def replacing(target: Path) -> Iterator[tuple[Path, Path]]:
         if target.exists():
             target.rename(old)
         staging.rename(target)
-        _sync_folder(target.parent)
+        sync_to_disk(target.parent)
     except OSError as error:
         if error.errno in FULL:
             raise full(str(target), error) from error
@@ -88,17 +88,5 @@ def _sync(folder: Path) -> None:
     """Everything below ``folder`` to the disk, files before the folders that name them."""
     for base, _, names in os.walk(folder, topdown=False):
         for name in names:
-            descriptor = os.open(Path(base) / name, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        _sync_folder(Path(base))
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync_to_disk(Path(base) / name)
+        sync_to_disk(Path(base))
