@@ -1,7 +1,7 @@
 """Every mechanical check of one sample against the record of its clip. ``write`` and ``verify`` call the same.
 
-A sample is a mapping with the columns of ``tables.SAMPLES``; a record comes from ``quality/facts.py``. Nothing here asks
-a model, reads a file per row or depends on other rows, except ``duplicates``, which looks at one clip's questions.
+A sample is a mapping with the columns of ``tables.SAMPLES``; a record comes from ``quality/facts.py``. Nothing here
+asks a model, reads a file per row or depends on other rows, except ``duplicates``, which looks at one clip's questions.
 """
 
 from __future__ import annotations
