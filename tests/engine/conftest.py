@@ -5,13 +5,16 @@ from datagen.run import Options, execute, open_run
 from tests.engine import toy
 
 
+#: As they are before any fixture of these tests, of whatever scope, has put the toy stages in their place.
+REAL = dict(registry.BUILTIN)
+
+
 @pytest.fixture(autouse=True)
 def _real_stages_afterwards():
     """The toy stages take the place of the real ones only within these tests."""
-    before = dict(registry.BUILTIN)
     yield
     registry.BUILTIN.clear()
-    registry.BUILTIN.update(before)
+    registry.BUILTIN.update(REAL)
 
 
 @pytest.fixture
