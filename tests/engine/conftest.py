@@ -4,7 +4,6 @@ from datagen import registry
 from datagen.run import Options, execute, open_run
 from tests.engine import toy
 
-
 #: As they are before any fixture of these tests, of whatever scope, has put the toy stages in their place.
 REAL = dict(registry.BUILTIN)
 
