@@ -2,7 +2,8 @@
 
 The kernel ends Ray's main processes with a killed driver, but their children first try for a minute to report the
 death to a server that is gone. This process waits until its standard input closes, which happens when the driver
-ends, then kills every process that carries the session's folder in its environment, and removes the folder.
+ends, then kills every process that carries the session's folder in its environment or holds a file in it open, and
+removes the folder.
 
     python reaper.py FOLDER
 
@@ -28,16 +29,26 @@ MOST_SECONDS = 30.0
 
 def kill_all(folder: str) -> int:
     """SIGKILL to every process of the session; how many there were."""
-    wanted = f"{MARK}={folder}".encode()
     killed = 0
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if wanted in (process / "environ").read_bytes().split(b"\0"):
+            if int(process.name) != os.getpid() and belongs(process, folder):
                 os.kill(int(process.name), signal.SIGKILL)
                 killed += 1
         except OSError:  # gone, or somebody else's
             continue
     return killed
+
+
+def belongs(process: Path, folder: str) -> bool:
+    """Whether a process (its folder in /proc) is of the session: by its environment or by a file it holds open.
+
+    The environment alone does not do: Ray's agents set a long process title, which is written over the place where
+    the kernel looks for it. They all keep logs in the session's folder open.
+    """
+    if f"{MARK}={folder}".encode() in (process / "environ").read_bytes().split(b"\0"):
+        return True
+    return any(str(link.readlink()).startswith(f"{folder}/") for link in (process / "fd").iterdir())
 
 
 def main(folder: str) -> None:
