@@ -43,11 +43,14 @@ def kill_all(folder: str) -> int:
 def belongs(process: Path, folder: str) -> bool:
     """Whether a process (its folder in /proc) is of the session: by its environment or by a file it holds open.
 
-    The environment alone does not do: Ray's agents set a long process title, which is written over the place where
-    the kernel looks for it. They all keep logs in the session's folder open.
+    The environment alone does not do: Ray's agents and workers set a long process title, ``ray::...``, which is
+    written over the place where the kernel looks for it. They keep logs in the session's folder open. So does the
+    driver, and perhaps somebody who reads the logs: only processes with such a title are judged by their files.
     """
     if f"{MARK}={folder}".encode() in (process / "environ").read_bytes().split(b"\0"):
         return True
+    if not (process / "cmdline").read_bytes().startswith(b"ray::"):
+        return False
     return any(str(link.readlink()).startswith(f"{folder}/") for link in (process / "fd").iterdir())
 
 
