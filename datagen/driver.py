@@ -63,7 +63,7 @@ class Outcome:
 
 
 class Driver:
-    """Runs a plan. ``classes`` are the stage classes by name, as workers will build them."""
+    """Runs a plan. ``sink_job`` makes what a sink's worker is given; ``still_ours`` says whether the lease holds."""
 
     def __init__(
         self, plan: Plan, store: Store, executor: Callable[[], Executor], resources: Mapping[str, Resources],

@@ -84,7 +84,7 @@ class StageWorker:
     def run(self, job: Job) -> dict[str, Any]:
         """Returns the unit's record after a commit, else the seconds the pieces took."""
         stage = self._stage(job)
-        if stage.kind in {Kind.BARRIER, Kind.SINK}:
+        if stage.kind is Kind.BARRIER:
             return _barrier(self.store, stage, job)
         rows = _blameless(job, "read", lambda: self._read(job))
         done: dict[tuple[int, int], Part] = {}
