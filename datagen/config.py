@@ -68,13 +68,15 @@ class Recipe:
             cls = stage_class(name)
             own = dict(settings)
             asked = own.pop("resources", None) or {}
-            base = cls.resources.model_dump()
-            unknown = set(asked) - set(base)
+            unknown = set(asked) - set(Resources.model_fields)
             if unknown:
                 key = min(unknown)
-                raise UsageError(f"{source}: stages.{name}.resources.{key}: unknown{did_you_mean(key, base)}")
-            self.resources[name] = _validate(Resources, base | asked, f"{source}: stages.{name}.resources")
+                raise UsageError(
+                    f"{source}: stages.{name}.resources.{key}: unknown{did_you_mean(key, Resources.model_fields)}"
+                )
             self.configs[name] = _validate(cls.Config, own, f"{source}: stages.{name}")
+            base = cls.wants(self.configs[name]).model_dump()
+            self.resources[name] = _validate(Resources, base | asked, f"{source}: stages.{name}.resources")
 
     def stages(self) -> dict[str, Stage]:
         """Fresh stage objects, in recipe order."""

@@ -14,13 +14,17 @@ from datagen.stage import Stage
 #: Built-in stages in the order data flows; the order also breaks ties in the plan.
 BUILTIN = {
     "ingest": "datagen.stages.ingest:Ingest",
+    "diarize": "datagen.stages.diarize:Diarize",
     "segment": "datagen.stages.segment:Segment",
     "transcribe": "datagen.stages.transcribe:Transcribe",
     "emotion": "datagen.stages.emotion:Emotion",
     "prosody": "datagen.stages.prosody:Prosody",
     "affect": "datagen.stages.affect:Affect",
+    "age_gender": "datagen.stages.age_gender:AgeGender",
+    "events": "datagen.stages.events:Events",
     "calibrate": "datagen.stages.calibrate:Calibrate",
     "describe": "datagen.stages.describe:Describe",
+    "agreement": "datagen.stages.agreement:Agreement",
     "fingerprint": "datagen.stages.fingerprint:Fingerprint",
     "embed": "datagen.stages.embed:Embed",
     "condense": "datagen.stages.condense:Condense",

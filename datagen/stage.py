@@ -24,7 +24,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
@@ -49,11 +49,16 @@ class Resources(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     cpus: float = Field(1.0, ge=0)
-    gpus: float = Field(0.0, ge=0)
+    gpus: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        0.0, description="per worker; fractions are allowed; auto = the stage's usual share where there is a GPU"
+    )
     memory_gb: float = Field(0.0, ge=0, description="0 = not reserved")
     workers: int | None = Field(None, ge=1, description="None = as many as fit")
     python: str | None = Field(None, description="interpreter of another environment; None = this one")
     batch_timeout_s: float | None = Field(None, gt=0, description="None = from the batch's audio seconds")
+    recycle_hours: float | None = Field(
+        None, gt=0, description="hours of audio after which a worker makes way for a fresh one (memory creeps)"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,8 @@ class Provenance:
     licence: str
     columns: tuple[str, ...] = ()
     note: str = ""
+    #: (column, value): only rows where it holds were made by this maker, e.g. ("label_source", "pseudo").
+    where: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,8 @@ class Output:
     drops: list[Drop] = field(default_factory=list)
     created: dict[str, pa.Table] = field(default_factory=dict)
     artifact: dict[str, Any] | None = None  #: barriers only: JSON-able, read by stages that name this one
+    #: What the work cost, added up over a stage: "audio_s", "padded_s" (see ``models/batching.py``). Never in a key.
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 class Stage(ABC):
@@ -114,6 +123,7 @@ class Stage(ABC):
     kind: ClassVar[Kind] = Kind.MAP
     Config: ClassVar[type[StageConfig]] = StageConfig
     resources: ClassVar[Resources] = Resources()
+    gpu_share: ClassVar[float] = 0.25  #: what ``gpus: auto`` means for one worker where there is a GPU
 
     reads: tuple[str, ...] = ()  #: columns that must exist, or the recipe is refused
     optional_reads: tuple[str, ...] = ()  #: null columns when no stage of the recipe writes them
@@ -133,6 +143,11 @@ class Stage(ABC):
         #: Barriers only, set by the engine: this stage's own output (id + ``writes``) over the rows of the last
         #: commit with the same config, or None. Lets a grown corpus keep what was decided before.
         self.previous: pa.Table | None = None
+
+    @classmethod
+    def wants(cls, config: Any) -> Resources:
+        """Resources of a worker unless the recipe says otherwise; a backend with a big model wants more."""
+        return cls.resources
 
     def semantics(self) -> dict[str, Any]:
         """What besides name, version and config decides the output: model revisions, prompt texts. JSON-able."""

@@ -57,9 +57,13 @@ def is_heavy(field: pa.Field) -> bool:
     return bool(field.metadata and field.metadata.get(b"storage") == b"own-file")
 
 
-WORD = pa.struct([("word", _S), ("start", _F), ("end", _F), ("score", _F)])
+#: ``flag``: null = laid over the sound letter by letter; "wildcard" = signs the aligner does not know (digits, symbols)
+#: took whatever sounded there; "interpolated" = the times are its neighbours'; "unaligned" = there are none.
+WORD = pa.struct([("word", _S), ("start", _F), ("end", _F), ("score", _F), ("flag", _S)])
 SCORE = pa.struct([("label", _S), ("score", _F)])
 EVENT = pa.struct([("event", _S), ("start", _F), ("end", _F), ("score", _F)])
+#: A stretch of a clip and what was heard in it.
+SPAN_SCORE = pa.struct([("start", _F), ("end", _F), ("label", _S), ("score", _F)])
 EVIDENCE = pa.struct([("field", _S), ("value", _S), ("quote", _S)])
 #: One thing somebody says about a stretch of a recording. ``channel``/``start``/``end`` null = all of it.
 ANNOTATION = pa.struct(
@@ -71,7 +75,7 @@ LABEL = pa.struct([("field", _S), ("value", _S), ("source", _S), ("reason", _S)]
 #: Annotation fields the pipeline understands; others are kept and ignored.
 ANNOTATION_FIELDS = (
     "transcript", "words", "emotion", "speaker", "sex", "age_years", "language", "style", "intensity",
-    "arousal", "dominance", "valence", "event",
+    "arousal", "dominance", "valence", "event", "overlap",
 )  # fmt: skip
 
 # --- Tables as they are created -----------------------------------------------------------------------------
@@ -146,6 +150,12 @@ TRANSCRIBE = pa.schema(
         ("asr_confidence", _F),  # 0..1; 1.0 for a reference text, null when unknown
         ("transcript_source", pa.string()),  # "gold" | "pseudo"
         ("transcript_reason", _S),  # why transcript or words are null
+        # What a recogniser says about its own text; all null for a reference text.
+        ("text_lang_score", _F),  # probability of text_lang where it was detected, else null
+        ("asr_avg_logprob", _F),  # mean log-probability per token, weighted over segments by their tokens
+        ("asr_no_speech", _F),  # 0..1, probability that nobody speaks; the largest of the segments
+        ("asr_compression", _F),  # length of the text over its zlib-compressed length: high = it repeats itself
+        ("asr_flags", pa.list_(_S)),  # signs of an invented text, see speech/hallucination.py; empty = none
     ]
 )
 EMOTION = pa.schema(
@@ -153,9 +163,20 @@ EMOTION = pa.schema(
         ("emotion", _S),  # one of EMOTIONS or null
         ("emotion_raw", _S),  # the label as the corpus or the model spelt it
         ("emotion_scores", pa.list_(SCORE)),
-        ("emotion_margin", _F),
+        ("emotion_margin", _F),  # best score minus second best
+        ("emotion_entropy", _F),  # of the scores, in nats: 0 = sure, ln(number of labels) = no idea
+        ("emotion_predicted", _S),  # the model's own first choice, also where ``emotion`` is the corpus's label
+        ("emotion_timeline", pa.list_(SPAN_SCORE)),  # first choice per window; null for clips of one window
         ("label_source", _S),  # one of LABEL_SOURCES; null with a null emotion
         ("sentiment", _S),
+        _heavy("emotion_embedding", pa.list_(pa.float32())),  # utterance vector of the model, if asked for
+    ]
+)
+AGE_GENDER = pa.schema(
+    [
+        ("age_predicted", _F),  # years
+        ("sex_predicted", _S),  # "female" | "male"; null for a child's voice or an unsure one
+        ("sex_scores", pa.list_(SCORE)),  # female, male, child
     ]
 )
 #: Raw outputs of an affect backend; ``describe`` turns them into arousal/dominance/valence.
@@ -203,6 +224,14 @@ DESCRIBE = pa.schema(
         ("loudness_level", _S),
         ("rate_level", _S),
         ("pause_level", _S),
+    ]
+)
+#: Do the annotators bear each other out? See ``quality/agreement.py``.
+AGREEMENT = pa.schema(
+    [
+        ("affect_agreement", _S),  # "agree" | "conflict" | null: does the category fit arousal and valence
+        ("affect_agreement_score", _F),  # -1..1
+        ("gold_agreement", _B),  # the corpus's label is the model's first choice; null without either
     ]
 )
 EMBED = pa.schema([_heavy("text_embedding", pa.list_(pa.float32())), ("text_key", _S)])

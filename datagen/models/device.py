@@ -1,0 +1,70 @@
+"""Where a model runs: device, threads, precision; and that nothing is fetched while it does."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from datagen.stage import Resources, StageConfig
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class ModelConfig(StageConfig):
+    """Settings of every stage that may run a speech model. Where it runs and in how large batches decides no result."""
+
+    #: Where the files lie is no part of a key; what is in them is (``manifest.revision`` in ``semantics``).
+    non_semantic: ClassVar[frozenset[str]] = frozenset({"model", "device", "batch_seconds"})
+
+    model: str = Field("", description="name in `datagen models list`, or a folder that holds the model's files")
+    device: Device = Field("auto", description="auto = the GPU this worker was given, else the CPU")
+    batch_seconds: float = Field(
+        160.0, gt=0, description="audio seconds per model batch; halved by itself where memory is short"
+    )
+
+
+def wants(config: ModelConfig) -> Resources:
+    """What a worker with a speech model asks for, unless the recipe says otherwise."""
+    return Resources(cpus=2.0, gpus=0.0 if config.device == "cpu" else "auto", recycle_hours=50.0)
+
+
+def resolve(device: Device) -> str:
+    """``"cuda"`` or ``"cpu"``.
+
+    Raises:
+        EnvironmentFault: a GPU is asked for and there is none, or none was given to this worker.
+    """
+    import torch
+
+    from datagen.errors import EnvironmentFault
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise EnvironmentFault(
+            "device: cuda is asked for, but this worker has no GPU that torch can use; give the stage one "
+            "(resources.gpus) or set device: auto"
+        )
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def threads() -> int:
+    """Threads for one worker: what Ray set aside for it, else every core of this process."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() and int(given) > 0 else len(os.sched_getaffinity(0))
+
+
+def offline() -> None:
+    """From here on no model library looks anything up on a network: all files come from the manifest's cache."""
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
+        os.environ[name] = "1"
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def dtype(compute_type: str, device: str) -> Any:
+    """The torch type of ``default`` (float16 on a GPU, float32 on a CPU), ``float32``, ``float16`` or ``bfloat16``."""
+    import torch
+
+    if compute_type == "default":
+        compute_type = "float16" if device == "cuda" else "float32"
+    return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[compute_type]
