@@ -330,7 +330,8 @@ class Driver:
         self._tasks[self._next_task] = (work, piece)
         work.running += 1
         suspect = piece is not None and piece.suspect
-        self.executor.submit(pool, Task(self._next_task, job, timeout, exclusive=suspect))
+        heard = sum(work.seconds[piece.lo : piece.hi]) if piece and work.seconds else 0.0
+        self.executor.submit(pool, Task(self._next_task, job, timeout, exclusive=suspect, audio_s=heard))
 
     def _timeout(self, work: Work, piece: Piece) -> float:
         asked = self.resources[work.job.stage].batch_timeout_s
@@ -406,8 +407,10 @@ class Driver:
     def _spec(self, name: str) -> PoolSpec:
         """CPU stages with like needs share one pool of workers; a stage with a GPU or its own settings has its own."""
         if name not in self._specs:
-            asked = self.resources[name].model_copy(update={"batch_timeout_s": None})
-            own = asked.gpus > 0 or asked.workers is not None or asked.python is not None
+            asked = self._settled(name)
+            own = bool(asked.gpus) or any(
+                value is not None for value in (asked.workers, asked.python, asked.recycle_hours)
+            )
             members = [name] if own else [n for n in self.wanted_stages if self._like(n, asked)]
             label = name if own else f"cpu{asked.cpus:g}" + (f"-{asked.memory_gb:g}GB" if asked.memory_gb else "")
             classes = {member: type(self.pipeline.stages[member]) for member in members}
@@ -416,7 +419,15 @@ class Driver:
         return self._specs[name]
 
     def _like(self, name: str, asked: Resources) -> bool:
-        return self.resources[name].model_copy(update={"batch_timeout_s": None}) == asked
+        return self._settled(name) == asked
+
+    def _settled(self, name: str) -> Resources:
+        """What a pool is told: ``gpus: auto`` decided by what there is, deadlines left to the driver."""
+        asked = self.resources[name]
+        gpus = asked.gpus
+        if gpus == "auto":
+            gpus = self.pipeline.stages[name].gpu_share if self.executor.gpus() else 0.0
+        return asked.model_copy(update={"batch_timeout_s": None, "gpus": gpus})
 
     def _admit(self, names: list[str]) -> None:
         """Refuse what can never run before the phase starts."""

@@ -60,6 +60,13 @@ class Resources(BaseModel):
         None, gt=0, description="hours of audio after which a worker makes way for a fresh one (memory creeps)"
     )
 
+    @property
+    def fixed_gpus(self) -> float:
+        """``gpus`` once ``auto`` has been settled; executors never see ``auto``."""
+        if self.gpus == "auto":
+            raise ValueError("gpus: auto has not been settled")
+        return float(self.gpus)
+
 
 @dataclass(frozen=True, slots=True)
 class Provenance:

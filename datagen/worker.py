@@ -154,6 +154,7 @@ class Part:
     columns: pa.Table | None
     created: dict[str, pa.Table]
     seconds: float
+    metrics: dict[str, float] = field(default_factory=dict)
 
     def pack(self) -> bytes:
         tables = {"status": self.status, "rejects": self.rejects}
@@ -162,7 +163,11 @@ class Part:
             tables["columns"] = self.columns
         streams = {name: _ipc(table) for name, table in tables.items()}
         head = json.dumps(
-            {"seconds": self.seconds, "sizes": {name: len(data) for name, data in streams.items()}}
+            {
+                "seconds": self.seconds,
+                "metrics": self.metrics,
+                "sizes": {name: len(data) for name, data in streams.items()},
+            }
         ).encode()
         return struct.pack("<Q", len(head)) + head + b"".join(streams.values())
 
@@ -177,7 +182,9 @@ class Part:
         created = {
             name.removeprefix("created:"): table for name, table in tables.items() if name.startswith("created:")
         }
-        return cls(tables["status"], tables["rejects"], tables.get("columns"), created, head["seconds"])
+        return cls(
+            tables["status"], tables["rejects"], tables.get("columns"), created, head["seconds"], head["metrics"]
+        )
 
 
 def _ipc(table: pa.Table) -> bytes:
@@ -223,7 +230,7 @@ def compute(stage: Stage, batch: pa.Table, name: str) -> Part:
         if rejects
         else REJECTS.empty_table()
     )
-    return Part(status_table(status, reason), rejected, columns, created, seconds)
+    return Part(status_table(status, reason), rejected, columns, created, seconds, dict(output.metrics))
 
 
 def _blank(columns: pa.Table, status: Sequence[str]) -> pa.Table:
@@ -327,6 +334,12 @@ def _commit(
         job, status, reason, len(seen) - int(seen.sum()), digests, counts_rows, sum(p.seconds for p in done.values())
     )
     record["digests"]["_status"] = {STATUS_FIELDS[0].name: of_column(full[0])}
+    metrics: dict[str, float] = {}
+    for part in done.values():
+        for name, value in part.metrics.items():
+            metrics[name] = round(metrics.get(name, 0.0) + value, 6)
+    if metrics:
+        record["metrics"] = metrics
     store.commit(unit, record)
     return record
 

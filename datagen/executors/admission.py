@@ -69,10 +69,10 @@ def check(pools: Sequence[PoolSpec], machines: Sequence[Machine], *, share_cpus:
 
 def _check_one(pool: PoolSpec, machines: Sequence[Machine]) -> None:
     want = pool.resources
-    if want.gpus > 1 and not float(want.gpus).is_integer():
+    if want.fixed_gpus > 1 and not want.fixed_gpus.is_integer():
         raise UsageError(
-            f"stage '{pool.name}' asks for {number(want.gpus)} GPUs per worker; more than one must be a whole number: "
-            f"set stages.{pool.name}.resources.gpus"
+            f"stage '{pool.name}' asks for {number(want.fixed_gpus)} GPUs per worker; more than one must be a whole "
+            f"number: set stages.{pool.name}.resources.gpus"
         )
     for unit, name in _UNITS.items():
         most = max((getattr(machine, unit) for machine in machines), default=0.0)
@@ -111,7 +111,7 @@ def plan(pools: Sequence[PoolSpec], machines: Sequence[Machine]) -> dict[str, Sh
     claims = {pool.name: math.floor(pool.resources.cpus * factor * 10_000) / 10_000 for pool in pools}
     workers = {pool.name: 0 for pool in pools}
     # Hardest to place first, so that a small pool does not take the only machine that suits a big one.
-    hardest = sorted(pools, key=lambda pool: (-pool.resources.gpus, -pool.resources.memory_gb, -claims[pool.name]))
+    hardest = sorted(pools, key=lambda p: (-p.resources.fixed_gpus, -p.resources.memory_gb, -claims[p.name]))
     packed = True
     for pool in hardest:
         packed &= _place(pool, claims[pool.name], free)
@@ -121,7 +121,7 @@ def plan(pools: Sequence[PoolSpec], machines: Sequence[Machine]) -> dict[str, Sh
     while growing:
         still = []
         for pool in growing:
-            if _place(pool, claims[pool.name] or (0.0 if pool.resources.gpus else 1.0), free):
+            if _place(pool, claims[pool.name] or (0.0 if pool.resources.fixed_gpus else 1.0), free):
                 workers[pool.name] += 1
                 if workers[pool.name] != pool.resources.workers:
                     still.append(pool)
@@ -130,7 +130,7 @@ def plan(pools: Sequence[PoolSpec], machines: Sequence[Machine]) -> dict[str, Sh
 
 
 def _place(pool: PoolSpec, cpus: float, free: list[list[float]]) -> bool:
-    want = (cpus, pool.resources.gpus, pool.resources.memory_gb)
+    want = (cpus, pool.resources.fixed_gpus, pool.resources.memory_gb)
     for machine in free:
         if all(left + _EPSILON >= need for left, need in zip(machine, want, strict=True)):
             for at, need in enumerate(want):

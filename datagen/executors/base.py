@@ -8,6 +8,7 @@ pool's factory makes. One conformance suite (``tests/executors``) holds every im
 from __future__ import annotations
 
 import enum
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,12 @@ class PoolSpec:
     factory: Callable[[], Worker]
     resources: Resources = field(default_factory=Resources)
 
+    @property
+    def most_audio_s(self) -> float:
+        """Seconds of audio after which a worker makes way for a fresh one."""
+        hours = self.resources.recycle_hours
+        return math.inf if hours is None else hours * 3600.0
+
 
 @dataclass(frozen=True)
 class Task:
@@ -43,6 +50,7 @@ class Task:
     #: Give it a worker with nothing queued before or behind it. A worker that dies may take the answer of the task
     #: before along with it; a task under suspicion runs exclusively so that blame is exact (``Piece.suspect``).
     exclusive: bool = False
+    audio_s: float = 0.0  #: seconds of audio in it; counted against ``Resources.recycle_hours``
 
 
 class Fate(enum.StrEnum):
@@ -77,6 +85,10 @@ class Executor(ABC):
             UsageError: resources that do not exist on this machine or cluster, naming the pool, what it asks
                 for, what there is, and the setting that mends it.
         """
+
+    @abstractmethod
+    def gpus(self) -> float:
+        """GPUs of this machine or cluster in all: what ``gpus: auto`` is decided by."""
 
     @abstractmethod
     def open(self, pool: PoolSpec) -> None:

@@ -36,6 +36,7 @@ class LocalExecutor(Executor):
         self._workers: dict[str, Worker] = {}
         self._queue: deque[tuple[str, Task]] = deque()
         self._queued: dict[str, int] = {}
+        self._heard_s: dict[str, float] = {}  #: audio that each pool's present worker has been through
 
     def admit(self, pools: Sequence[PoolSpec]) -> None:
         machine = [this_machine()]
@@ -46,6 +47,9 @@ class LocalExecutor(Executor):
                     f"cannot give it; use the ray executor, or leave stages.{pool.name}.resources.python away"
                 )
             admission.check([pool], machine)  # one runs at a time: sums do not matter
+
+    def gpus(self) -> float:
+        return this_machine().gpus
 
     def open(self, pool: PoolSpec) -> None:
         if pool.name not in self._pools:
@@ -74,6 +78,7 @@ class LocalExecutor(Executor):
             return
         self._queue = deque(item for item in self._queue if item[0] != pool)
         del self._queued[pool]
+        self._heard_s.pop(pool, None)
         _close(pool, self._workers.pop(pool, None))
 
     def shutdown(self) -> None:
@@ -81,9 +86,13 @@ class LocalExecutor(Executor):
             self.close(pool)
 
     def _run(self, pool: str, task: Task) -> Completion:
+        if self._heard_s.get(pool, 0.0) >= self._pools[pool].most_audio_s:
+            _close(pool, self._workers.pop(pool, None))
         worker = self._workers.get(pool)
-        if worker is None:  # the last task hung and took its worker along
+        if worker is None:  # it was worn out, or the last task hung and took it along
             worker = self._workers[pool] = _make(self._pools[pool])
+            self._heard_s[pool] = 0.0
+        self._heard_s[pool] = self._heard_s.get(pool, 0.0) + task.audio_s
         start = time.perf_counter()
         try:
             with _deadline(task.timeout_s):

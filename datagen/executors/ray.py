@@ -89,6 +89,9 @@ class RayExecutor(Executor):
             if wanted is not None and planned < wanted:
                 _log.warning("stage '%s': %d of %d workers fit beside the others", pool.name, planned, wanted)
 
+    def gpus(self) -> float:
+        return sum(machine.gpus for machine in self._connected().machines())
+
     def open(self, pool: PoolSpec) -> None:
         if pool.name in self._pools:
             return
@@ -190,7 +193,7 @@ class RayExecutor(Executor):
 
     def _dispatch(self, pool: _Pool) -> None:
         """Give waiting tasks to ready workers, and start workers for those that none can take."""
-        ready = [member for member in pool.members if member.ready]
+        ready = [member for member in pool.members if member.ready and not member.worn]
         while pool.exclusive and (idle := next((member for member in ready if not member.queue), None)):
             self._send(idle, pool.exclusive.popleft())
         held = None
@@ -205,7 +208,7 @@ class RayExecutor(Executor):
             if not open_to_more:
                 break
             self._send(min(open_to_more, key=_load), pool.backlog.popleft())
-        starting = len(pool.members) - len(ready)
+        starting = sum(not member.ready for member in pool.members)
         waiting = len(pool.backlog) + len(pool.exclusive)
         for _ in range(min(waiting - starting, pool.planned - len(pool.members))):
             self._launch(pool)
@@ -269,8 +272,22 @@ class RayExecutor(Executor):
             )
         else:
             self._answer(pool, task, Fate.DONE, result=result, seconds=seconds)
+        member.heard_s += task.audio_s
+        if member.worn and not member.queue:
+            self._retire(member)
         if pool.backlog or pool.exclusive:
             self._dispatch(pool)
+
+    def _retire(self, member: _Member) -> None:
+        """End a worker that has done its share; the next task that needs one starts a fresh one."""
+        import ray
+
+        goodbye = member.actor.close.remote()
+        done, _ = ray.wait([goodbye], timeout=self._close_timeout_s)
+        if done:
+            _log_goodbye(member.pool.spec.name, goodbye)
+        _kill(member)
+        member.pool.members.remove(member)
 
     def _answer(self, pool: _Pool, task: Task, fate: Fate, **said: Any) -> None:
         pool.under_way -= 1
@@ -385,6 +402,11 @@ class _Member:
     pid: int = 0
     node: str = ""
     queue: deque[tuple[Task, Any]] = field(default_factory=deque)
+    heard_s: float = 0.0  #: audio it has been through
+
+    @property
+    def worn(self) -> bool:
+        return self.heard_s >= self.pool.spec.most_audio_s
 
     @property
     def exclusive(self) -> bool:
@@ -435,7 +457,7 @@ def _actor_options(pool: PoolSpec, share: Share) -> dict[str, Any]:
     want = pool.resources
     options: dict[str, Any] = {
         "num_cpus": share.cpus,
-        "num_gpus": want.gpus,
+        "num_gpus": want.fixed_gpus,
         "max_restarts": 0,
         "max_task_retries": 0,
     }

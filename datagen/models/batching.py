@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 def plan(lengths: Sequence[int], most: int, *, equal: bool = False) -> list[list[int]]:
     """Indices in batches of like length, longest first, so that what does not fit in memory shows at once.
 
+    An item joins a batch whose longest is at most half as long again: a third of a batch's work at most is padding.
+
     Args:
         lengths: samples (or frames) of each item.
         most: of a batch, padding included; an item that is longer has a batch of its own.
@@ -40,7 +42,7 @@ def plan(lengths: Sequence[int], most: int, *, equal: bool = False) -> list[list
     batches: list[list[int]] = []
     for at in order:
         longest = lengths[batches[-1][0]] if batches else 0
-        fits = bool(batches) and (len(batches[-1]) + 1) * longest <= most
+        fits = bool(batches) and (len(batches[-1]) + 1) * longest <= most and 3 * lengths[at] >= 2 * longest
         if fits and (not equal or lengths[at] == longest):
             batches[-1].append(at)
         else:
@@ -120,8 +122,7 @@ class Batcher:
                     passed += 1
                 else:
                     failures.append(failure)
-                    known = isinstance(failure, RowError)
-                    kind = failure.error_class if known else type(failure).__name__
+                    kind = failure.error_class if isinstance(failure, RowError) else type(failure).__name__
                     answers.rejects.append(Reject(row, kind, str(failure)))
             sizes = [len(sounds[row]) for row in good]  # type: ignore[arg-type]
             heard += sum(sizes)

@@ -103,6 +103,30 @@ def test_a_worker_that_hung_is_replaced_by_a_new_one(executor, tmp_path):
     assert answers(executor, 1)[2].fate is Fate.DONE
 
 
+def test_a_worker_makes_way_for_a_fresh_one_after_its_share_of_audio(executor, tmp_path):
+    closed = tmp_path / "closed"
+    share = Resources(cpus=1, workers=1, recycle_hours=10 / 3600)
+    pool = PoolSpec("work", Making(closed=str(closed)), share)
+    executor.open(pool)
+    for number in range(5):  # 6 s of audio each: every second task uses a worker up
+        executor.submit("work", Task(number, ("echo", number), audio_s=6.0))
+        assert answers(executor, 1)[number].result == number
+    executor.close("work")
+    assert len(closed.read_text().split()) == 3
+
+
+def test_tasks_that_queue_behind_a_worn_worker_are_all_answered(make):
+    executor = make(in_flight=2)
+    pool = PoolSpec("work", Making(), Resources(cpus=1, workers=1, recycle_hours=5 / 3600))
+    executor.open(pool)
+    answered = {}
+    for number in range(0, 12, 2):
+        for task in (number, number + 1):
+            executor.submit("work", Task(task, ("echo", task), audio_s=6.0))
+        answered |= answers(executor, 2)
+    assert {id: answer.result for id, answer in answered.items()} == {number: number for number in range(12)}
+
+
 def test_room_is_what_submit_takes(make):
     executor = make(in_flight=2)
     executor.open(POOL)
