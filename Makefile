@@ -1,4 +1,5 @@
-# `make` lists the targets. Everything is installed into $(VENV); nothing outside this folder is touched.
+# `make` lists the targets. Everything is installed into $(VENV) and $(MAIN_VENV); nothing outside this folder is
+# touched.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -7,41 +8,46 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3.11
 VENV ?= .venv
+MAIN_VENV ?= .venv-main
 BIN := $(VENV)/bin
+MAIN_BIN := $(MAIN_VENV)/bin
 EMBEDDED := $(VENV)/.embedded.stamp
-DEV := $(VENV)/.dev.stamp
+MAIN := $(MAIN_VENV)/.main.stamp
+DEV := $(MAIN_VENV)/.dev.stamp
 INPUT ?= examples/clips
 OUTPUT ?= quickstart
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup quickstart test lint format bench lock clean distclean
+.PHONY: help setup setup-main quickstart test lint format bench lock clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(EMBEDDED)  ## install what the embedded run needs (Python 3.11, no GPU)
 
+setup-main: $(MAIN)  ## install the real models' libraries too, into $(MAIN_VENV) (about 9 GB; runs on CPU or GPU)
+
 quickstart: $(EMBEDDED)  ## make a dataset from the shipped clips: no GPU, no network, about a minute
 	@$(BIN)/datagen run cpqa --profile offline --input $(INPUT) --output $(OUTPUT)
 
 test: $(DEV)  ## run all tests; what was skipped, and why, stands at the end
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(MAIN_BIN)/python -m pytest $(ARGS)
 
 lint: $(DEV)  ## check style and types
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
+	@$(MAIN_BIN)/ruff check .
+	@$(MAIN_BIN)/ruff format --check .
+	@$(MAIN_BIN)/mypy
 
 format: $(DEV)  ## mend what the formatter can mend
-	@$(BIN)/ruff check --fix .
-	@$(BIN)/ruff format .
+	@$(MAIN_BIN)/ruff check --fix .
+	@$(MAIN_BIN)/ruff format .
 
 bench: $(DEV)  ## run every benchmark; fails when a goal is missed
 	@missed=""; \
 	for file in benchmarks/[!_]*.py; do \
 	  echo "== $$file"; \
-	  $(BIN)/python "$$file" || missed="$$missed $$file"; \
+	  $(MAIN_BIN)/python "$$file" || missed="$$missed $$file"; \
 	done; \
 	if [ -n "$$missed" ]; then echo "goals missed or not measured:$$missed"; exit 1; fi; \
 	echo "all goals met"
@@ -51,22 +57,26 @@ clean:  ## remove what runs and builds left behind, keep the environment
 	@find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
 
 distclean: clean  ## remove the environments too
-	@rm -rf $(VENV) .venv-lock
+	@rm -rf $(VENV) $(MAIN_VENV) .venv-lock
 
 # --- Environments -------------------------------------------------------------------------------------------
 
-$(BIN)/python:
+$(BIN)/python $(MAIN_BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null \
 	  || { echo "Python 3.11 is needed, and '$(PYTHON)' is not it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(@D:/bin=)
 
 $(EMBEDDED): requirements/embedded.txt pyproject.toml | $(BIN)/python
 	@requirements/install.sh requirements/embedded.txt $(VENV)
 	@touch $@
 
-$(DEV): requirements/dev.txt pyproject.toml | $(BIN)/python
-	@requirements/install.sh requirements/dev.txt $(VENV)
-	@touch $@ $(EMBEDDED)  # dev.txt holds everything that embedded.txt does
+$(MAIN): requirements/main.txt pyproject.toml | $(MAIN_BIN)/python
+	@requirements/install.sh requirements/main.txt $(MAIN_VENV)
+	@touch $@
+
+$(DEV): requirements/dev.txt pyproject.toml | $(MAIN_BIN)/python
+	@requirements/install.sh requirements/dev.txt $(MAIN_VENV)
+	@touch $@ $(MAIN)  # dev.txt holds everything that main.txt does
 
 # --- Pins ---------------------------------------------------------------------------------------------------
 
@@ -75,9 +85,9 @@ COMPILE = CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/pip-compile --quiet 
 SOURCES = pyproject.toml requirements/build.in
 
 lock: .venv-lock/bin/pip-compile  ## compile requirements/*.txt anew (UPGRADE=--upgrade for the newest versions)
-	@$(COMPILE) -c requirements/embedded.in --extra dev -o requirements/dev.txt $(SOURCES)
-	@$(COMPILE) -c requirements/embedded.in -c requirements/dev.txt -o requirements/embedded.txt $(SOURCES)
-	@$(COMPILE) --extra s3 -o requirements/main.txt $(SOURCES) requirements/main.in
+	@$(COMPILE) -c requirements/embedded.in -o requirements/embedded.txt $(SOURCES)
+	@$(COMPILE) -c requirements/main.in --extra models --extra s3 -o requirements/main.txt $(SOURCES)
+	@$(COMPILE) -c requirements/main.in -c requirements/main.txt --extra models --extra dev -o requirements/dev.txt $(SOURCES)
 	@sed -i -E 's/^([a-z0-9._-]+==[^+ ]+)\+[a-z0-9.]+/\1/' requirements/*.txt  # "+cpu" exists on some indexes only
 
 .venv-lock/bin/pip-compile:

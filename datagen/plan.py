@@ -331,6 +331,7 @@ def provenance(pipeline: Pipeline, hashes: Mapping[str, str]) -> list[dict[str, 
             "licence": maker.licence,
             "columns": list(maker.columns),
             "note": maker.note,
+            "where": list(maker.where) if maker.where else None,
             "config_hash": hashes[name],
         }
         for name in pipeline.order

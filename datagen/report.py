@@ -50,6 +50,7 @@ def finished(space: Workspace, outcome: Outcome) -> None:
     """The end of ``datagen run``: counts per stage, where the dataset is, three rows of it, what to try next."""
     counts = _counts(space)
     _print_counts(counts)
+    _print_speeds(counts)
     _print_conservation(counts)
     done = sum(outcome.committed.values())
     change = space.changes
@@ -143,6 +144,18 @@ def _print_counts(counts: list[StageCount]) -> None:
                 console.print(f"[dim]  {c.stage} {verb}: {reasons}{more}[/dim]", soft_wrap=True)
 
 
+def _print_speeds(counts: list[StageCount]) -> None:
+    """How fast the speech models went through the audio, and how much of what they were given was padding."""
+    for count in counts:
+        heard, given = count.metrics.get("audio_s", 0.0), count.metrics.get("padded_s", 0.0)
+        if heard and count.seconds:
+            waste = f", {1 - heard / given:.0%} of its batches padding" if given else ""
+            console.print(
+                f"  {count.stage}: {duration(heard)} of audio at {heard / count.seconds:.3g} times real time per worker"
+                f"{waste}"
+            )
+
+
 def _print_conservation(counts: list[StageCount]) -> bool:
     problems = [f"{c.stage}: {p}" for c in counts for p in c.problems]
     if problems:
@@ -174,6 +187,7 @@ def status(space: Workspace) -> bool:
                   f"{_plural('shard', len(space.plan.shards))}")  # fmt: skip
     counts = _counts(space)
     _print_counts(counts)
+    _print_speeds(counts)
     holds = _print_conservation(counts)
     _print_drift(space)
     _print_notes(space)

@@ -36,6 +36,7 @@ class StageCount:
     skipped: int = 0
     seconds: float = 0.0
     made: dict[str, int] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)  #: ``Output.metrics``, added up
     dropped_why: dict[str, int] = field(default_factory=dict)
     rejected_why: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -92,6 +93,8 @@ def stage_counts(plan: Plan, store: Store, *, verify: bool = False) -> list[Stag
             count.rejected += counts.get(REJECTED, 0)
             count.dropped += counts.get(DROPPED, 0)
             count.skipped += counts.get(SKIPPED, 0)
+            for metric, value in record.get("metrics", {}).items():
+                count.metrics[metric] = count.metrics.get(metric, 0.0) + value
             for table, rows in record.get("rows", {}).items():
                 count.made[table] = count.made.get(table, 0) + rows
             for config, splits in record.get("summary", {}).get("configs", {}).items():

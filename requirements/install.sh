@@ -23,7 +23,11 @@ progress() {  # pip's own words, shortened to a count (on a terminal) or to a li
 }
 
 echo "installing $(grep -c '==' "$requirements") packages of $requirements into $venv"
-echo "  about 3 GB on disk with a CPU build of torch; where pip finds a CUDA build, some 5 GB more"
+if grep -q '^whisperx==' "$requirements"; then
+  echo "  about 9 GB on disk: torch brings CUDA on Linux"
+else
+  echo "  about 3 GB on disk with a CPU build of torch; where pip finds a CUDA build, some 5 GB more"
+fi
 "$venv/bin/python" -m pip install --progress-bar off -r "$requirements" | progress
 "$venv/bin/python" -m pip install --quiet --no-deps --no-build-isolation --editable .
 echo "environment ready: $(du -sh "$venv" | cut -f1) in $venv, $((SECONDS / 60)) min $((SECONDS % 60)) s"

@@ -307,7 +307,7 @@ def _made(run: RunReader, result: Published) -> str:
             markdown(_shown(maker.get("model") or ""), 120),
             code(maker.get("revision") or "-", 60),
             markdown(maker.get("licence") or "unknown", 80),
-            code(", ".join(maker.get("columns") or ()) or "-", 300),
+            code(_wrote(maker), 300),
             markdown(maker.get("note") or "", 300),
             code(str(maker.get("config_hash") or "-")[:12]),
         )
@@ -418,6 +418,11 @@ def _rights(run: RunReader, result: Published, require: Sequence[str]) -> str:
 
 def _task_rows(result: Published, task: str) -> pa.Table:
     return result.samples.filter(pc.equal(result.samples.column("task"), task))
+
+
+def _wrote(maker: Mapping[str, Any]) -> str:
+    columns = ", ".join(maker.get("columns") or ()) or "-"
+    return f"{columns} where {' is '.join(maker['where'])}" if maker.get("where") else columns
 
 
 def _sources_table(run: RunReader, result: Published) -> str:

@@ -170,6 +170,14 @@ def touched(table: pa.Table, written: Iterable[str], lineage: Mapping[str, Seque
     return mask
 
 
+def _holds(table: pa.Table, column: str, value: str) -> Mask:
+    """Rows in which ``column`` is ``value``; all rows of a table without it: silence widens no permission."""
+    if column not in table.column_names:
+        return np.ones(table.num_rows, dtype=bool)
+    same = pc.fill_null(pc.equal(table.column(column), value), False)
+    return np.asarray(same.to_numpy(), dtype=bool)
+
+
 def of_rows(
     table: pa.Table,
     provenance: Sequence[Mapping[str, Any]],
@@ -180,7 +188,8 @@ def of_rows(
 
     Args:
         table: published columns; needs ``licence`` (of the corpus; null = unknown = nothing permitted).
-        provenance: makers, each with ``licence`` and the ``columns`` it wrote (law 6).
+        provenance: makers, each with ``licence`` and the ``columns`` it wrote (law 6), and ``where`` (column, value)
+            when it made only the rows in which that holds.
         lineage: derived column -> columns it was made from.
 
     The audio's own permission depends on the corpus and on makers of the column ``audio`` alone: a model that
@@ -203,6 +212,8 @@ def of_rows(
             continue
         wrote = tuple(maker.get("columns") or ())
         mask = touched(table, wrote, lineage)
+        if maker.get("where"):
+            mask &= _holds(table, *maker["where"])
         for name in PERMISSIONS:
             if not getattr(allowed, name) and (name != "redistribute_audio" or "audio" in wrote):
                 columns[name] &= ~mask

@@ -108,9 +108,10 @@ def describe(measured: Measured, words: list[dict[str, Any]] | None, language: s
 def rate_from_words(words: list[dict[str, Any]] | None, language: str | None) -> float | None:
     """Syllables per second of speech from word times (seconds); gaps shorter than a pause count as speech.
 
-    None when there are too few syllables, a word has no times, or nobody can count this language's syllables.
+    None when there are too few syllables, a word has no times of its own or is written in figures or symbols (nobody
+    knows how "12%" was read), or nobody can count this language's syllables.
     """
-    if not words or any(word["start"] is None or word["end"] is None for word in words):
+    if not words or any(word["start"] is None or word["end"] is None or word.get("flag") for word in words):
         return None
     count = text.syllables(text.words(" ".join(word["word"] or "" for word in words)), language)
     if count is None or count < prosody.MIN_NUCLEI:

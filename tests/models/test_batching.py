@@ -72,7 +72,7 @@ def test_only_the_rows_asked_for_are_decoded():
 
 
 def test_what_cannot_be_decoded_is_refused_alone():
-    audio, seconds = clips(1.0, 1.0)
+    audio, _ = clips(1.0, 1.0)
     broken = pa.chunked_array([pa.array([audio[0].as_py(), b"fLaC", audio[1].as_py()], pa.large_binary())])
     answers = Batcher("toy", 10.0).run(broken, [1.0, 1.0, 1.0], which)
     assert answers.values == [0, None, 1]

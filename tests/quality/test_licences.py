@@ -154,6 +154,17 @@ def test_a_samples_text_is_bound_by_the_columns_it_rests_on():
     assert of(table, AUDEERING)["commercial_ok"] == [False, True, True, True]
 
 
+def test_a_maker_of_some_rows_binds_those_only():
+    model = maker("FunASR-Model-License", "emotion") | {"where": ("label_source", "pseudo")}
+    table = rows(
+        licence=["CC0-1.0"] * 4, emotion=["sad", "sad", "sad", None], label_source=["gold", "pseudo", None, None]
+    )
+    assert of(table, model)["commercial_ok"] == [True, False, True, True]
+    derived = rows(licence=["CC0-1.0"] * 2, sentiment=["negative"] * 2, label_source=["pseudo", "gold"])
+    assert of(derived, model)["commercial_ok"] == [False, True]
+    assert of(table.drop_columns(["label_source"]), model)["commercial_ok"] == [False, False, False, True]
+
+
 def test_an_unknown_model_forbids_all_but_the_sound():
     found = of(rows(licence=["CC0-1.0"], answer=["x"]), maker("my own licence", "answer"))
     assert found == {
