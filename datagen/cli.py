@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from datagen.cli_models import app as models_app
 from datagen.errors import DatagenError
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ recipes_app = typer.Typer(help="Recipes that come with the package.", no_args_is
 rejects_app = typer.Typer(help="Rows that were refused, and a second chance for them.", no_args_is_help=True)
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(rejects_app, name="rejects")
+app.add_typer(models_app, name="models")
 
 RecipeArg = Annotated[str, typer.Argument(help="Name of a shipped recipe (see `datagen recipes list`) or a YAML file.")]
 RunArg = Annotated[str, typer.Argument(help="A run directory: a path or an fsspec URL.", metavar="RUN")]

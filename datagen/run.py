@@ -17,6 +17,7 @@ from datagen.errors import RunError, UsageError
 from datagen.executors.base import Executor
 from datagen.ledger import Changes
 from datagen.lock import RunLock
+from datagen.models import manifest
 from datagen.pipeline import Pipeline
 from datagen.plan import Plan
 from datagen.progress import VIEWS, EventLog, view
@@ -211,8 +212,12 @@ def until(pipeline: Pipeline, last: str | None) -> list[str]:
 
 def _preflight(space: Workspace, names: list[str]) -> None:
     """Ask every stage whether it can run here, and report all that cannot at once."""
-    problems = [f"stage {n}: {why}" for n in names if (why := space.pipeline.stages[n].check())]
+    stages = {name: space.pipeline.stages[name] for name in names}
+    problems = [f"stage {name}: {why}" for name, stage in stages.items() if (why := stage.check())]
     if problems:
+        absent = manifest.absent(model for stage in stages.values() for model in stage.models())
+        if len(absent) > 1:
+            problems.append(f"all of these models: {manifest.command(absent)}")
         raise UsageError("\n".join(problems))
 
 

@@ -164,6 +164,10 @@ class Stage(ABC):
         """Makers of the columns this stage writes."""
         return ()
 
+    def models(self) -> tuple[Any, ...]:
+        """Models (``datagen.models.manifest.Model``) that ``setup`` loads with this config. Must be cheap."""
+        return ()
+
     def check(self) -> str | None:
         """Why this stage cannot run here (a missing package or model, and the mend), or None. Must be cheap."""
         return None

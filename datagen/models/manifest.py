@@ -7,11 +7,13 @@ folder, or as a folder of its own. Nothing is fetched while a run works.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
@@ -23,6 +25,13 @@ from datagen.stage import Provenance
 
 #: Environment variable that names the cache folder.
 CACHE_VARIABLE = "DATAGEN_MODELS"
+#: Lies in every pulled model's folder: what was fetched, from where.
+RECORD = "datagen-model.json"
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,8 @@ class File:
     sha256: str | None = None
     size: int | None = None
     url: str | None = None  #: for origins that are single files
+    optional: bool = False  #: fetched where the repository has it, not missed where it has not
+    unless: str | None = None  #: wanted only where that other file is not there (weights published in two formats)
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,7 @@ class Entry:
 
     name: str
     task: str  #: asr, align, emotion, affect, age_gender, events, diarize
-    origin: str  #: "hf:org/repository", "url:", "wheel:package"
+    origin: str  #: "hf:org/repository", or "url:" where each file has its own address
     revision: str
     licence: str
     files: tuple[File, ...]
@@ -50,6 +61,33 @@ class Entry:
     memory_gb: float = 0.0  #: on a GPU, at the default batch
     gated: str = ""  #: how to get access, for models that ask for it
     note: str = ""
+
+    @property
+    def repository(self) -> str | None:
+        """``org/repository`` on the Hugging Face Hub, None for other origins."""
+        return self.origin.removeprefix("hf:") if self.origin.startswith("hf:") else None
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What a file turned out to be when it was pulled."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """``datagen-model.json``: what lies in a pulled model's folder. ``files`` by path."""
+
+    name: str
+    origin: str
+    asked: str  #: the revision as the manifest names it
+    revision: str  #: what that was when it was pulled: a commit; or a hash over the files where there are no commits
+    files: Mapping[str, Fetched]
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n", "utf-8")
 
 
 @dataclass(frozen=True)
@@ -70,24 +108,93 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "datagen" / "models"
 
 
+def home(entry: Entry) -> Path:
+    """The folder of the cache that the model's files are pulled into."""
+    return cache_folder() / entry.name / entry.revision
+
+
+def pinned(revision: str) -> bool:
+    """Whether this names one commit for ever, and not whatever a branch or tag points at."""
+    return _COMMIT.fullmatch(revision) is not None
+
+
+def safe(path: str) -> bool:
+    """Whether a file's path stays inside the folder it is put into, and out of what the Hub's client keeps there."""
+    parts = PurePosixPath(path).parts
+    plain = path == "/".join(parts) and not path.startswith("/") and not set(path) & set("\\:\0\n")
+    return bool(parts) and plain and ".." not in parts and not parts[0].startswith(".") and path != RECORD
+
+
 @cache
-def _entries(path: Path) -> dict[str, Entry]:
+def _entries(path: Path, changed_ns: int) -> dict[str, Entry]:
     listed: Mapping[str, Any] = yaml.safe_load(path.read_text("utf-8"))["models"]
-    found = {}
-    for name, data in listed.items():
-        files = tuple(File(item, **(data["files"][item] or {})) for item in data["files"])
+    return {name: _entry(path.name, name, data) for name, data in listed.items()}
+
+
+def _entry(source: str, name: str, data: Mapping[str, Any]) -> Entry:
+    try:
+        files = tuple(File(item, **(more or {})) for item, more in data["files"].items())
         own = {key: value for key, value in data.items() if key not in ("files", "languages")}
-        found[name] = Entry(name=name, files=files, languages=tuple(data.get("languages", ())), **own)
-    return found
+        entry = Entry(name=name, files=files, languages=tuple(data.get("languages", ())), **own)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise UsageError(f"{source}: {name}: {error}") from error
+    problem = _problem(entry)
+    if problem:
+        raise UsageError(f"{source}: {name}: {problem}")
+    return entry
+
+
+def _problem(entry: Entry) -> str | None:
+    """What an entry must not say, as a sentence."""
+    paths = {file.path for file in entry.files}
+    for part in (entry.name, entry.revision):
+        if not isinstance(part, str) or not _NAME.fullmatch(part):
+            return f"'{part}': name and revision become folders: letters, digits, dots, dashes and underscores only"
+    repository = entry.repository
+    if repository is None and entry.origin != "url:":
+        return f"origin '{entry.origin}' is neither hf:organisation/repository nor url:"
+    if repository is not None and not _REPOSITORY.fullmatch(repository):
+        return f"origin '{entry.origin}' is not hf:organisation/repository"
+    if not entry.files:
+        return "it lists no files; only listed ones are ever fetched"
+    for file in entry.files:
+        if not safe(file.path):
+            return f"file '{file.path}' leads out of the model's folder"
+        if repository is None and not file.url:
+            return f"file '{file.path}' has no url"
+        if file.sha256 is not None and not _SHA256.fullmatch(file.sha256):
+            return f"file '{file.path}': sha256 is 64 lower-case hexadecimal digits"
+        if file.unless is not None and (file.unless not in paths or file.unless == file.path):
+            return f"file '{file.path}': unless '{file.unless}' is no other file of this model"
+    return None
 
 
 def entries() -> dict[str, Entry]:
-    """The manifest, by name."""
-    return _entries(folder("schemas") / "models.yaml")
+    """The manifest, by name.
+
+    Raises:
+        UsageError: an entry that cannot be meant so, e.g. a file path that leads out of the model's folder.
+    """
+    path = folder("schemas") / "models.yaml"
+    return _entries(path, path.stat().st_mtime_ns)
+
+
+def known(name: str) -> Entry:
+    """The entry of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    listed = entries()
+    if name not in listed:
+        raise UsageError(f"model '{name}': not in the manifest{did_you_mean(name, listed)}")
+    return listed[name]
 
 
 def find(reference: str, like: str) -> Model:
     """What a recipe means by ``reference``: a manifest name (empty = ``like``), or a folder with such files.
+
+    The revision of a pulled model is the commit that was fetched, also where the manifest names a branch.
 
     Args:
         like: manifest name of the model whose kind this is; a user's own folder gets its licence and notes.
@@ -96,35 +203,90 @@ def find(reference: str, like: str) -> Model:
         UsageError: neither a name of the manifest nor an existing folder.
     """
     name = reference or like
-    known = entries()
-    if name in known:
-        entry = known[name]
-        return Model(entry, cache_folder() / name / entry.revision, entry.revision)
+    listed = entries()
+    if name in listed:
+        return cached(listed[name])
     path = Path(name).expanduser()
     if not path.is_dir():
-        raise UsageError(f"model '{name}': neither a model of the manifest nor a folder{did_you_mean(name, known)}")
-    return Model(known[like], path.resolve(), digest(path.resolve()), own=True)
+        raise UsageError(f"model '{name}': neither a model of the manifest nor a folder{did_you_mean(name, listed)}")
+    return Model(known(like), path.resolve(), digest(path.resolve()), own=True)
+
+
+def cached(entry: Entry) -> Model:
+    """A model of the manifest, in the cache folder."""
+    found = record(home(entry))
+    return Model(entry, home(entry), found.revision if found else entry.revision)
+
+
+def record(path: Path) -> Record | None:
+    """What was pulled into that folder; None where nothing was, or where the record cannot be read."""
+    try:
+        data = json.loads((path / RECORD).read_text("utf-8"))
+        files = {name: Fetched(int(file["size"]), str(file["sha256"])) for name, file in data["files"].items()}
+        found = Record(data["name"], data["origin"], data["asked"], data["revision"], files)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return found if isinstance(found.revision, str) and all(map(safe, files)) else None
+
+
+def wanted(files: Iterable[File], there: Iterable[str]) -> tuple[list[File], list[str]]:
+    """Which of ``files`` to have, given the paths that are ``there``; and the paths that are sorely missed."""
+    present = set(there)
+    due = [file for file in files if file.unless not in present]
+    return [file for file in due if file.path in present], [
+        file.path for file in due if file.path not in present and not file.optional
+    ]
 
 
 def missing(model: Model) -> str | None:
     """What to do when files of the model are not there, or None. Cheap: looks, does not read."""
-    lacking = [file.path for file in model.entry.files if not (model.folder / file.path).is_file()]
-    if not lacking:
+    there = [file.path for file in model.entry.files if (model.folder / file.path).is_file()]
+    have, lacking = wanted(model.entry.files, there)
+    if model.own and not lacking:
         return None
     if model.own:
         return f"{model.folder} lacks {', '.join(lacking)}, which a model like {model.entry.name} has"
-    return f"model {model.entry.name} is not here: datagen models pull {model.entry.name}"
+    found = record(model.folder)
+    if lacking or found is None or found.origin != model.entry.origin:
+        ask = f" (gated: {model.entry.gated})" if model.entry.gated else ""
+        return f"model {model.entry.name} is not here: {command([model.entry.name])}{ask}"
+    for file in have:
+        if file.sha256 and file.path in found.files and found.files[file.path].sha256 != file.sha256:
+            again = command([model.entry.name], again=True)
+            return f"model {model.entry.name}: {file.path} is not the one that the manifest names: {again}"
+    return None
+
+
+def command(names: Iterable[str], *, again: bool = False) -> str:
+    """The exact command that fetches these models."""
+    return f"datagen models pull {'--again ' if again else ''}{' '.join(names)}"
+
+
+def absent(models: Iterable[Model]) -> list[str]:
+    """Names of those that ``datagen models pull`` would have to fetch, each once."""
+    names = [model.entry.name for model in models if not model.own and missing(model)]
+    return list(dict.fromkeys(names))
+
+
+def digest(path: Path) -> str:
+    """Revision of a user's own folder: a hash over names and contents of its files."""
+    files = sorted(item for item in path.rglob("*") if item.is_file())
+    return _digest(path, tuple((file, (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files))
 
 
 @cache
-def digest(path: Path) -> str:
-    """Revision of a user's own folder: a hash over names and contents of its files."""
+def _digest(path: Path, files: tuple[tuple[Path, int, int], ...]) -> str:
     total = hashlib.blake2b(digest_size=16)
-    for file in sorted(item for item in path.rglob("*") if item.is_file()):
+    for file, _, _ in files:
         total.update(file.relative_to(path).as_posix().encode() + b"\0")
-        with file.open("rb") as stream:
-            total.update(hashlib.file_digest(stream, "sha256").digest())
+        total.update(bytes.fromhex(sha256(file)))
     return total.hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def provenance(model: Model, *columns: str, note: str = "", where: tuple[str, str] | None = None) -> Provenance:
