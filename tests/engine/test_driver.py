@@ -12,6 +12,7 @@ from datagen.errors import RunError, UsageError
 from datagen.executors.base import Completion, Fate
 from datagen.executors.local import LocalExecutor
 from datagen.run import Options, execute
+from datagen.status import stage_counts
 from datagen.store import Store
 from tests.engine import toy
 
@@ -243,3 +244,49 @@ def test_nothing_is_left_running(run):
     before = set(threading.enumerate())
     run()
     assert set(threading.enumerate()) <= before
+
+
+class Gpus(LocalExecutor):
+    """Says how many GPUs there are, and keeps what it was asked for."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.count, self.asked = count, {}
+
+    def gpus(self):
+        return self.count
+
+    def admit(self, pools):
+        self.asked |= {pool.name: pool.resources for pool in pools}
+
+
+@pytest.mark.parametrize(("count", "share"), [(0.0, 0.0), (2.0, 0.25)])
+def test_a_share_of_a_gpu_is_asked_for_where_there_is_one(source, tmp_path, count, share):
+    executor = Gpus(count)
+    recipe = toy.recipe(source, square={"resources": {"gpus": "auto"}})
+    execute(recipe, str(tmp_path / "run"), Options(progress="none", executor=lambda: executor), print)
+    pool = "square" if count else "cpu1"
+    assert executor.asked[pool].fixed_gpus == share
+    assert all(resources.gpus != "auto" for resources in executor.asked.values())
+
+
+def test_what_the_work_cost_is_added_up_over_pieces_shards_and_restarts(source, tmp_path, monkeypatch, space):
+    def process(self, batch):
+        found = before(self, batch)
+        found.metrics = {"audio_s": float(len(batch)), "padded_s": 2.0 * len(batch)}
+        return found
+
+    before = toy.Square.process
+    monkeypatch.setattr(toy.Square, "process", process)
+    struck = []
+
+    def strike(job):  # one piece in the middle is lost: those parked before keep what they cost
+        if job.stage == "square" and len(struck) < 3:
+            struck.append(job)
+            return Fate.DIED if len(struck) == 3 else None
+        return None
+
+    execute(toy.recipe(source), str(tmp_path / "run"), with_strikes(strike), print)
+    opened = space()
+    count = {c.stage: c for c in stage_counts(opened.plan, opened.store)}["square"]
+    assert count.metrics == {"audio_s": float(count.rows_in), "padded_s": 2.0 * count.rows_in}
