@@ -1,0 +1,147 @@
+"""Tiny wav2vec 2.0 aligners with random weights, in the two file formats aligners are published in.
+
+The architecture is the real one (seven convolutions that make 50 frames a second, positional convolution, transformer,
+CTC head), only narrow and shallow. Weights are drawn wide enough for the answers to depend on the sound.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+Kind = Literal["huggingface", "torchaudio"]
+Norm = Literal["group", "layer"]
+
+#: Languages whose aligner torchaudio publishes, and as which bundle.
+BUNDLES = {
+    "en": "WAV2VEC2_ASR_BASE_960H",
+    "fr": "VOXPOPULI_ASR_BASE_10K_FR",
+    "de": "VOXPOPULI_ASR_BASE_10K_DE",
+    "es": "VOXPOPULI_ASR_BASE_10K_ES",
+    "it": "VOXPOPULI_ASR_BASE_10K_IT",
+}
+#: Written as published: some in capitals, others not.
+_ALPHABETS = {
+    "de": "abcdefghijklmnopqrstuvwxyzäöüß",
+    "ja": "あいうえおかきくけこさしすせそたちつてとなにぬねのはひふへほまみむめもやゆよらりるれろわをん日本語",
+    "zh": "你好我是人在有这他们中大上国个到说时要就出会可也",
+}
+_LATIN = "ABCDEFGHIJKLMNOPQRSTUVWXYZ'"
+_KERNELS = (10, 3, 3, 3, 3, 2, 2)
+_STRIDES = (5, 2, 2, 2, 2, 2, 2)
+_WIDTH, _CHANNELS, _LAYERS, _HEADS, _INNER, _REACH, _GROUPS = 32, 16, 2, 2, 64, 16, 4
+
+
+def build(folder: Path, language: str = "en", kind: Kind | None = None, norm: Norm = "group", seed: int = 0) -> Path:
+    """Write a checkpoint into ``folder``, which is made, and return it.
+
+    Args:
+        language: ISO 639-1; decides the characters.
+        kind: None = as the language's aligner is published.
+        norm: of the convolutions: "group" as in base models, "layer" as in large ones.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if (kind or ("torchaudio" if language in BUNDLES else "huggingface")) == "torchaudio":
+        _torchaudio(folder, language, norm, seed)
+    else:
+        _huggingface(folder, language, norm, seed)
+    return folder
+
+
+def _huggingface(folder: Path, language: str, norm: Norm, seed: int) -> None:
+    import torch
+    from safetensors.torch import save_file
+    from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
+
+    delimiter = [] if language in ("ja", "zh") else ["|"]
+    labels = ["<pad>", "<s>", "</s>", "<unk>", *delimiter, *_ALPHABETS.get(language, _LATIN)]
+    config = Wav2Vec2Config(
+        vocab_size=len(labels), hidden_size=_WIDTH, num_hidden_layers=_LAYERS, num_attention_heads=_HEADS,
+        intermediate_size=_INNER, conv_dim=(_CHANNELS,) * 7, conv_kernel=_KERNELS, conv_stride=_STRIDES,
+        conv_bias=norm == "layer", feat_extract_norm=norm, do_stable_layer_norm=norm == "layer",
+        num_conv_pos_embeddings=_REACH, num_conv_pos_embedding_groups=_GROUPS, pad_token_id=0, bos_token_id=1,
+        eos_token_id=2, architectures=["Wav2Vec2ForCTC"],
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        model = Wav2Vec2ForCTC(config)
+    weights = _published_names(_draw(model, seed))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config.save_pretrained(folder)
+    special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+    _json(folder / "vocab.json", {label: code for code, label in enumerate(labels)})
+    _json(folder / "special_tokens_map.json", special)
+    _json(
+        folder / "tokenizer_config.json",
+        special | {"do_lower_case": False, "word_delimiter_token": "|", "tokenizer_class": "Wav2Vec2CTCTokenizer"},
+    )
+    _json(
+        folder / "preprocessor_config.json",
+        {
+            "do_normalize": True, "feature_extractor_type": "Wav2Vec2FeatureExtractor", "feature_size": 1,
+            "padding_side": "right", "padding_value": 0.0, "return_attention_mask": norm == "layer",
+            "sampling_rate": 16_000,
+        },
+    )  # fmt: skip
+
+
+def _torchaudio(folder: Path, language: str, norm: Norm, seed: int) -> None:
+    import torch
+    import torchaudio
+
+    bundle = getattr(torchaudio.pipelines, BUNDLES.get(language, BUNDLES["en"]))
+    labels = list(bundle.get_labels())
+    params = bundle._params | {
+        "extractor_mode": f"{norm}_norm",
+        "extractor_conv_layer_config": [[_CHANNELS, *shape] for shape in zip(_KERNELS, _STRIDES, strict=True)],
+        "extractor_conv_bias": norm == "layer",
+        "encoder_embed_dim": _WIDTH,
+        "encoder_pos_conv_kernel": _REACH,
+        "encoder_pos_conv_groups": _GROUPS,
+        "encoder_num_layers": _LAYERS,
+        "encoder_num_heads": _HEADS,
+        "encoder_ff_interm_features": _INNER,
+        "encoder_layer_norm_first": norm == "layer",
+        "aux_num_out": len(labels),
+    }
+    with torch.random.fork_rng(devices=[]):
+        model = torchaudio.models.wav2vec2_model(**params)
+    torch.save(_published_names(_draw(model, seed)), folder / bundle._path)
+    _json(folder / "bundle.json", {"params": params, "labels": labels})
+
+
+def _draw(model: Any, seed: int) -> dict[str, Any]:
+    """A state dict like the model's: matrices that keep the variance, a head that makes up its mind."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    state = {}
+    for name, old in model.state_dict().items():
+        noise = torch.randn(old.shape, generator=generator)
+        if name.endswith("original0"):
+            state[name] = torch.ones_like(old)
+        elif old.dim() > 1:
+            gain = 4.0 if name.startswith(("aux", "lm_head")) else 1.5
+            state[name] = noise * gain / math.sqrt(old[0].numel())
+        else:
+            norm = "norm" in name and name.endswith("weight")
+            state[name] = noise * 0.1 + float(norm)
+        if name in ("aux.bias", "lm_head.bias"):
+            state[name][0] += 12.0  # the blank: the likeliest of all, as in trained models
+    return state
+
+
+def _published_names(state: dict[str, Any]) -> dict[str, Any]:
+    """Weight normalisation under the names of the time these checkpoints were made."""
+    names = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+    renamed = {}
+    for name, value in state.items():
+        for now, then in names.items():
+            name = name.replace(now, then)
+        renamed[name] = value.contiguous()
+    return renamed
+
+
+def _json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", "utf-8")
