@@ -32,9 +32,6 @@ def list_(
     set: Sets = None,
 ) -> None:
     """Models of the manifest, or those a recipe needs: task, licence, size, and whether they are here."""
-    from rich import box
-    from rich.table import Table
-
     from datagen.models import manifest
     from datagen.quality import licences
     from datagen.report import console
@@ -48,16 +45,15 @@ def list_(
     if not models:
         console.print(f"{recipe} needs no model files")
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("model", "task", "licence", "commercial", "size", "where"):
-        right, whole = column == "size", column in {"model", "size"}
-        table.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=whole)
     known = licences.published()
+    rows = [("model", "task", "licence", "commercial", "size", "where")]
     for model in models:
         entry = model.entry
-        allowed = known.permissions(entry.licence).commercial
-        table.add_row(entry.name, entry.task, entry.licence, "yes" if allowed else "no", _size(model), _where(model))
-    console.print(table)
+        commercial = "yes" if known.permissions(entry.licence).commercial else "no"
+        rows.append((entry.name, entry.task, entry.licence, commercial, _size(model), _where(model)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:  # whole lines, however narrow the terminal: names are there to be copied
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     console.print(f"cache: {manifest.cache_folder()}  (another: {manifest.CACHE_VARIABLE})", soft_wrap=True)
     absent = manifest.absent(models)
     if absent and recipe is not None:

