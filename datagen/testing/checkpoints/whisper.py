@@ -25,7 +25,7 @@ _TIMESTAMPS = 1501  # <|0.00|> to <|30.00|>
 #: How much longer than others the embeddings of end-of-text, no-speech and of times are.
 _ENDS, _SILENT, _TIMES = 1.7, 3.0, 0.2
 #: Signs that Whisper never writes (music notes, brackets): as in the published ``suppress_tokens``, by their text.
-_NOT_SPEECH = tuple('"#()*+/:;<=>@[\\]^_`{|}~') + ("♩", "♪", "♫", "♬", "♭", "♮", "♯")
+_NOT_SPEECH = (*"\"#()*+/:;<=>@[\\]^_`{|}~", "♩", "♪", "♫", "♬", "♭", "♮", "♯")
 
 
 def build(folder: str | Path, seed: int = 0) -> Path:
