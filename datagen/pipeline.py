@@ -87,13 +87,13 @@ class Pipeline:
             raise UsageError(f"stage {name} works on {stage.table}, which no stage of this recipe creates")
         columns: list[Column] = []
         for wanted in stage.reads:
-            column = self._annotations(stage, wanted) or self.find(stage.table, wanted)
+            column = self._annotations(name, wanted) or self.find(stage.table, wanted)
             if column is None:
                 known = [key for _, key in self._writers]
                 raise UsageError(f"stage {name} reads '{wanted}', which no stage writes{did_you_mean(wanted, known)}")
             columns.append(column)
         for wanted in stage.optional_reads:
-            column = self._annotations(stage, wanted) or self.find(stage.table, wanted)
+            column = self._annotations(name, wanted) or self.find(stage.table, wanted)
             columns.append(column or Column(wanted, stage.table, None, _declared_type(wanted)))
         for wanted in stage.reads_artifacts:
             if wanted not in self.stages:
@@ -107,7 +107,7 @@ class Pipeline:
         self.inputs[name] = tuple(columns)
         writers = [c.writer for c in columns if c.writer and c.writer != LEDGER]
         if any(c.name == "annotations" for c in columns):
-            writers += self.annotators
+            writers += self.annotators_for(name)
         creator = self.creator[stage.table]
         if creator != LEDGER:
             writers.append(creator)
@@ -117,12 +117,17 @@ class Pipeline:
             n for n in self.needs[name] if n in writers and self.stages[n].table == stage.table and n != creator
         )
 
-    def _annotations(self, stage: Stage, wanted: str) -> Column | None:
-        if wanted == "annotations" and stage.table == "recordings" and self.annotators:
+    def _annotations(self, name: str, wanted: str) -> Column | None:
+        writers = self.annotators_for(name)
+        if wanted == "annotations" and self.stages[name].table == "recordings" and writers:
             from datagen.tables import ANNOTATION
 
-            return Column("annotations", "annotations", self.annotators[0], pa.list_(ANNOTATION))
+            return Column("annotations", "annotations", writers[0], pa.list_(ANNOTATION))
         return None
+
+    def annotators_for(self, name: str) -> list[str]:
+        """Stages whose annotations a stage gets to see: an annotator that reads them sees the others', not its own."""
+        return [writer for writer in self.annotators if writer != name]
 
     def _sort(self) -> list[str]:
         rank = {name: (list(BUILTIN).index(name) if name in BUILTIN else len(BUILTIN)) for name in self.stages}

@@ -115,7 +115,7 @@ class Plan:
             if column.writer is None:
                 found.append([column.name, None])
             elif column.table == "annotations":
-                hashes = [self._digests(writer, shard)["annotations"] for writer in pipeline.annotators]
+                hashes = [self._digests(writer, shard)["annotations"] for writer in pipeline.annotators_for(name)]
                 found.append([column.name, hashes])
             else:
                 found.append([column.name, self._digests(column.writer, shard)[column.table][column.name]])
@@ -219,7 +219,7 @@ class Plan:
             columns=tuple(self.source(column, shard) for column in pipeline.inputs[name]),
             creators=tuple((table, self._unit(creator, shard)) for table, creator in self._creators(name)),
             guards=tuple((self._unit(n, shard), bool(pipeline.stages[n].creates)) for n in pipeline.guards[name]),
-            annotators=tuple(self._unit(writer, shard) for writer in pipeline.annotators)
+            annotators=tuple(self._unit(writer, shard) for writer in pipeline.annotators_for(name))
             if any(column.table == "annotations" for column in pipeline.inputs[name])
             else (),
         )

@@ -66,7 +66,8 @@ def _plain(said: str) -> str:
 @cache
 def vocabulary() -> Vocabulary:
     raw = yaml.safe_load((folder("schemas") / "event_labels.yaml").read_text("utf-8"))
-    labels, spellings = {}, {}
+    labels: dict[str, str] = {}
+    spellings: dict[str, str] = {}
     for event, names in raw["events"].items():
         labels |= dict.fromkeys(names["labels"], event)
         spellings |= dict.fromkeys((_plain(name) for name in (event, *names["labels"], *names["also"])), event)

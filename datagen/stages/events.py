@@ -64,19 +64,19 @@ class Events(Stage):
     def _tags(self) -> bool:
         return bool(self.config.backend != "reference")
 
-    def _model(self) -> manifest.Model:
-        return manifest.find(self.config.model, tagger.LIKE)
+    def models(self) -> tuple[manifest.Model, ...]:
+        return (manifest.find(self.config.model, tagger.LIKE),) if self._tags else ()
 
     def semantics(self) -> dict[str, Any]:
-        names = {"event_labels": tagger.vocabulary().version}
-        return names | ({"model": self._model().revision} if self._tags else {})
+        used = [[model.entry.name, model.revision] for model in self.models()]
+        return {"event_labels": tagger.vocabulary().version, "models": used}
 
     def provenance(self) -> tuple[Provenance, ...]:
         names = Provenance(
             "event_labels", tagger.vocabulary().version, "Apache-2.0", ("events",),
             "names through schemas/event_labels.yaml; events without a score are the corpus's",
         )  # fmt: skip
-        return (names, manifest.provenance(self._model(), "events")) if self._tags else (names,)
+        return (names, *(manifest.provenance(model, "events") for model in self.models()))
 
     def check(self) -> str | None:
         if not self._tags:
@@ -84,14 +84,14 @@ class Events(Stage):
         for package in ("transformers", "torchaudio"):
             if find_spec(package) is None:
                 return f"the package {package} is not here: install the main environment: make setup-main"
-        return manifest.missing(self._model())
+        return manifest.missing(self.models()[0])
 
     def setup(self) -> None:
         if not self._tags:
             return
         device.offline()
         config, where = self.config, device.resolve(self.config.device)
-        self._tagger = tagger.Tagger(self._model().folder, where, config.batch_seconds)
+        self._tagger = tagger.Tagger(self.models()[0].folder, where, config.batch_seconds)
         self._batcher = Batcher(tagger.LIKE, config.batch_seconds)
         self._thresholds = tagger.thresholds(config.threshold, config.thresholds)
 

@@ -8,6 +8,7 @@ otherwise. What is left out and why:
   The same holds for utterances the corpus marks. Quiet is no reason: the detector hears every recording at one level.
 - Between utterances or stretches of speech lies what becomes no clip.
 - ``turns``: where two speakers of one channel talk at once, neither gets the stretch: its facts would be about both.
+  ``auto`` cuts so where a diarizer found several voices in a channel and the corpus marks no utterances in it.
 - Several channels: a voice that leaks into another's microphone is not that other's speech; a channel that repeats
   the one before it adds nothing.
 """
@@ -27,7 +28,7 @@ from pydantic import Field
 from datagen import tables
 from datagen.errors import RowError
 from datagen.models import silero
-from datagen.speech import cuts, labels, text
+from datagen.speech import cuts, labels, text, turns
 from datagen.speech.audio import decode_flac, encode_flac
 from datagen.speech.cuts import Span
 from datagen.speech.labels import Note
@@ -61,6 +62,8 @@ class _Channel(NamedTuple):
     samples: Floats
     speech: Floats  # probability per frame of silero.FRAME samples; -1 where it is a leak from another channel
     notes: list[Note]
+    turns: list[Note]  # speakers with times
+    voices: int  # that a diarizer found; 0 where none was asked
 
 
 class Segment(Stage):
@@ -137,7 +140,7 @@ class Segment(Stage):
         tracks = [np.ascontiguousarray(sound[:, at]) for at in numbers]
         speech = _without_leaks(tracks, [self.detect(track) for track in tracks])
         return [
-            _Channel(number, track, probability, labels.of_channel(notes, number, count))
+            _Channel(number, track, probability, *turns.settle(labels.of_channel(notes, number, count)))
             for number, track, probability in zip(numbers, tracks, speech, strict=True)
         ]
 
@@ -150,7 +153,7 @@ class Segment(Stage):
         spoken = sum(end - begin for begin, end in regions) >= config.min_speech
         words = [(w["start"], w["end"]) for w in labels.word_list(channel.notes)]
         method = config.method
-        given = [] if method == "vad" else _utterances(channel.notes, method, seconds, config)
+        given = [] if method == "vad" else _utterances(channel, method, seconds, config)
         short = seconds <= config.max_seconds
         if given:
             spans = [piece for span in given for piece in self._fit(span, words or regions, channel)]
@@ -230,9 +233,10 @@ def _usable(note: Note) -> bool:
     return math.isfinite(start) and (end is None or (math.isfinite(end) and end > max(start, 0)))
 
 
-def _utterances(notes: Sequence[Note], method: str, seconds: float, config: SegmentConfig) -> list[Span]:
+def _utterances(channel: _Channel, method: str, seconds: float, config: SegmentConfig) -> list[Span]:
     if method == "turns":
-        return _turns(notes, seconds, config.split_pause)
+        return _turns(channel.turns, seconds, config.split_pause)
+    notes = [n for n in channel.notes if n["source"] != turns.SOURCE]
     taken: list[Span] = []
     for field in _UTTERANCE_FIELDS:
         spans = {
@@ -245,6 +249,8 @@ def _utterances(notes: Sequence[Note], method: str, seconds: float, config: Segm
             shared = sum(max(min(end, b) - max(begin, a), 0.0) for a, b in taken if (a, b) not in spans)
             if end - begin >= config.min_seconds and shared <= labels.DISTURBS * (end - begin):
                 taken.append((begin, end))
+    if not taken and method == "auto" and channel.voices > 1:
+        return _turns(channel.turns, seconds, config.split_pause)
     return sorted(set(taken))
 
 
@@ -255,9 +261,9 @@ def _turns(notes: Sequence[Note], seconds: float, split_pause: float) -> list[Sp
         if note["field"] == "speaker" and note["start"] is not None:
             end = seconds if note["end"] is None else min(note["end"], seconds)
             voices.setdefault(note["value"], []).append((max(note["start"], 0.0), end))
-    turns: list[Span] = []
+    spans: list[Span] = []
     for name in sorted(voices):
-        others = sorted(span for other, spans in voices.items() if other != name for span in spans)
+        others = sorted(span for other, spoken in voices.items() if other != name for span in spoken)
         alone: list[Span] = []
         for begin, end in sorted(voices[name]):
             for a, b in others:
@@ -275,8 +281,8 @@ def _turns(notes: Sequence[Note], seconds: float, split_pause: float) -> list[Sp
                 joined[-1] = (joined[-1][0], max(joined[-1][1], end))
             else:
                 joined.append((begin, end))
-        turns += joined
-    return sorted(turns)
+        spans += joined
+    return sorted(spans)
 
 
 def _disjoint(spans: Sequence[Span]) -> list[Span]:

@@ -15,7 +15,7 @@ OTHERS = (
 def build(folder: Path, seed: int = 0) -> Path:
     """Writes ``config.json``, ``model.safetensors`` and ``preprocessor_config.json`` (0.1 MB) and returns ``folder``.
 
-    Two layers of 16 dimensions and strides of 64 and 16 (the published one: twelve of 768, strides of 10); the labels are
+    Two layers of 16 dimensions, strides of 64 and 16 (the published one: twelve of 768, strides of 10); the labels are
     AudioSet's names. The weights are large, so that scores differ by 0.15 from one sound to the next.
     """
     import torch
