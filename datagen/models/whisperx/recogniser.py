@@ -226,9 +226,7 @@ class WhisperX:
     def _encode(self, sounds: Sequence[Floats]) -> Any:
         return self._whisper.encode(np.stack([windows.mel(sound, self._bands) for sound in sounds]))
 
-    def _generate(
-        self, encoded: Any, jobs: Sequence[_Job], found: Sequence[Recognised], cap: int
-    ) -> Iterator[Heard]:
+    def _generate(self, encoded: Any, jobs: Sequence[_Job], found: Sequence[Recognised], cap: int) -> Iterator[Heard]:
         """As ``whisperx.asr.WhisperModel.generate_segment_batched``, with a prompt for each stretch's own language."""
         options = self.pipeline.options
         prompts = []
