@@ -146,9 +146,12 @@ class Tagger:
         from transformers import ASTFeatureExtractor, ASTForAudioClassification
 
         self.extract = ASTFeatureExtractor.from_pretrained(path, local_files_only=True)
-        model, report = ASTForAudioClassification.from_pretrained(
-            path, local_files_only=True, use_safetensors=True, output_loading_info=True, dtype=torch.float32,
-        )  # fmt: skip
+        try:
+            model, report = ASTForAudioClassification.from_pretrained(
+                path, local_files_only=True, use_safetensors=True, output_loading_info=True, dtype=torch.float32
+            )
+        except RuntimeError as error:
+            raise RunError(f"{path}: model.safetensors does not fit config.json: {error}") from error
         for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
             if report[what]:
                 listed = ", ".join(sorted(str(key) for key in report[what])[:3])
