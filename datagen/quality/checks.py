@@ -136,7 +136,7 @@ def required_columns(sample: Sample, record: Record, language: str = "en") -> li
         columns |= given | {column for column in shown if column in ("text_lang", "speech_lang")}
     if "emotion" in columns and record.label_source is not None:
         columns.add("label_source")
-    return sorted(columns)
+    return sorted(record.sex_column if name == "sex" else name for name in columns)
 
 
 def duplicates(samples: Sequence[tuple[str, str, str, str]]) -> list[int]:

@@ -1,6 +1,7 @@
 """The record of one clip: the measured or given facts that a writer may use, and nothing else (law 2).
 
-A null column is absent from the record; whoever reads a record cannot mention what was not measured. Text is
+A null column is absent from the record; whoever reads a record cannot mention what was not measured. The sex is the
+corpus's, else what ``age_gender`` was sure to hear; a predicted age is too coarse to be a fact. Text is
 neutralised here, once, so that quotes are exact against what writers and trainees see. Times are seconds
 relative to the clip.
 
@@ -68,7 +69,7 @@ REQUIRED_COLUMNS = ("duration", "sex", "age_years", "speech_lang", "style", "lev
 OPTIONAL_COLUMNS = (
     "transcript", "words", "text_lang", "emotion", "label_source", "sentiment", "arousal", "dominance", "valence",
     "f0_median_hz", "f0_range_st", "rate_syl_s", "pause_ratio", "longest_pause_s", "events", *LEVEL_FIELDS,
-    "cue_relation", "transcript_source", "asr_confidence",
+    "cue_relation", "transcript_source", "asr_confidence", "sex_predicted",
 )  # fmt: skip
 
 #: Least confidence of a recognised transcript that counts as known: at 0.8 the embedded recogniser has 3 % of its words
@@ -77,6 +78,7 @@ SURE_CONFIDENCE = 0.8
 
 #: Emotions that can be an answer. "other" says only what it is not; it is treated as not known.
 ANSWERABLE = tuple(name for name in tables.EMOTIONS if name != "other")
+SEXES = ("female", "male")
 CUE_RELATIONS = ("neutral_text", "matched", "conflict", "nonverbal")
 
 
@@ -99,6 +101,7 @@ class Record:
     events: tuple[Span, ...] = ()
     language: str | None = None
     label_source: str | None = None
+    sex_predicted: bool = False  #: the corpus does not give the sex; ``age_gender`` heard it
 
     def get(self, name: str) -> Any:
         return self.facts.get(name)
@@ -106,6 +109,11 @@ class Record:
     @property
     def transcript(self) -> str | None:
         return self.facts.get("transcript")
+
+    @property
+    def sex_column(self) -> str:
+        """The clip column that the fact ``sex`` comes from."""
+        return "sex_predicted" if self.sex_predicted else "sex"
 
     def has(self, name: str) -> bool:
         return name in self.facts or (name == "words" and bool(self.words)) or (name == "events" and bool(self.events))
@@ -120,8 +128,9 @@ def from_row(row: Mapping[str, Any]) -> Record:
     for name in LEVEL_FIELDS:
         if row.get(name) in tables.LEVELS:
             facts[name] = row[name]
-    if row.get("sex") in ("female", "male"):
-        facts["sex"] = row["sex"]
+    sex_predicted = row.get("sex") is None and row.get("sex_predicted") in SEXES
+    if (sex := row.get("sex_predicted" if sex_predicted else "sex")) in SEXES:
+        facts["sex"] = sex
     if row.get("emotion") in ANSWERABLE:
         facts["emotion"] = row["emotion"]
         if row.get("sentiment") in tables.SENTIMENTS:
@@ -143,6 +152,7 @@ def from_row(row: Mapping[str, Any]) -> Record:
         events=events,
         language=_name(row.get("text_lang") or row.get("speech_lang")),
         label_source=row.get("label_source") if "emotion" in facts else None,
+        sex_predicted=sex_predicted,
     )
 
 

@@ -26,14 +26,15 @@ from datagen.speech import arousal
 from datagen.speech.prosody import Floats
 from datagen.stage import StageConfig
 
-VERSION = 1
+VERSION = 2
 #: Columns every clip has, and columns that stages before may have written; nothing else is looked at.
 GIVEN = ("corpus", "speaker", "sex", "level_dbfs")
 MEASURED = (
     "f0_median_hz", "f0_range_st", "rate_syl_s", "rate_source", "pause_ratio", "arousal_cues", "arousal_raw",
-    "dominance_raw", "valence_raw",
+    "dominance_raw", "valence_raw", "sex_predicted",
 )  # fmt: skip
 LABELS = ("emotion", "label_source")  #: read by the fit only, for neutral baselines
+AFFECTS = ("arousal", "dominance", "valence")
 QUANTILES = 101
 LEAST_FOR_DRIFT = 100  #: clips of a group below which its distribution cannot be told from chance
 
@@ -68,6 +69,9 @@ class Settings(StageConfig):
     shrink_clips: int = Field(5, ge=0, description="clips that the wider group weighs in a speaker's baseline")
     shrink_agreement: int = Field(20, ge=0, description="clips that the prior weighs in the weights of the cues")
     prior_agreement: float = Field(0.5, ge=0, le=1, description="agreement of the cues expected before any data")
+    predicted_sex: bool = Field(
+        True, description="clips of unknown sex count as what age_gender heard, where it ran and was sure"
+    )
 
 
 @lru_cache(maxsize=1 << 16)
@@ -80,14 +84,22 @@ def key(*parts: str | None) -> str:
 
 
 class Columns:
-    """The measured columns of a table as arrays; columns that are not there are null."""
+    """The measured columns of a table as arrays; columns that are not there are null.
 
-    def __init__(self, table: pa.Table) -> None:
+    Args:
+        sexes: of speakers whose sex nobody gave (see ``_predicted_sexes``); None = predictions do not count.
+    """
+
+    def __init__(self, table: pa.Table, sexes: Mapping[str, str | None] | None) -> None:
         self.rows = table.num_rows
         self._table = table
         self.corpus, self.speaker, self.sex = (self.text(name) for name in ("corpus", "speaker", "sex"))
         self.rate_source = self.text("rate_source")
-        raw = {name: np.clip(self.number(f"{name}_raw"), 0, 1) for name in ("arousal", "dominance", "valence")}
+        if sexes is not None:
+            heard = zip(self.sex, self.speaker, self.text("sex_predicted"), strict=True)
+            self.sex = [given or sexes.get(speaker or "", guess) for given, speaker, guess in heard]
+        # Models go a little beyond 0..1; ranks are taken before that is cut off, so that they keep the order.
+        raw = {name: self.number(f"{name}_raw") for name in AFFECTS}
         self.cues = arousal.as_array(self._list("arousal_cues"))
         f0 = self.number("f0_median_hz")
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -140,7 +152,8 @@ def _grouped(keys: Sequence[str]) -> dict[str, NDArray[np.intp]]:
 
 def fit(table: pa.Table, settings: Settings) -> dict[str, Any]:
     """The artifact: everything ``apply`` needs. Equal rows in any order give an equal artifact."""
-    columns = Columns(table)
+    sexes = _predicted_sexes(table) if settings.predicted_sex else None
+    columns = Columns(table, sexes)
     pitch_mode = _pitch_mode(columns, settings)
     baselines = _fit_baselines(columns, settings)
     scores = _scores(columns, baselines)
@@ -148,6 +161,7 @@ def fit(table: pa.Table, settings: Settings) -> dict[str, Any]:
         "version": VERSION,
         "settings": settings.model_dump(),
         "clips": columns.rows,
+        "sexes": sexes,
         "pitch_mode": pitch_mode,
         "baselines": baselines,
         "fusion": _fit_fusion(columns, scores, settings),
@@ -167,6 +181,16 @@ def fit(table: pa.Table, settings: Settings) -> dict[str, Any]:
             name: _distribution(values[feature][rows], settings, _points(name)) for name, rows in sorted(groups.items())
         }
     return artifact
+
+
+def _predicted_sexes(table: pa.Table) -> dict[str, str | None]:
+    """Speakers whose sex nobody gave -> what more of their clips sound like; None = as many one as the other."""
+    columns = Columns(table, None)
+    votes: dict[str, int] = {}
+    for speaker, given, guess in zip(columns.speaker, columns.sex, columns.text("sex_predicted"), strict=True):
+        if speaker and not given and guess:
+            votes[speaker] = votes.get(speaker, 0) + (1 if guess == "female" else -1)
+    return {name: "female" if vote > 0 else "male" if vote else None for name, vote in sorted(votes.items())}
 
 
 def _points(name: str) -> int:
@@ -389,9 +413,9 @@ def apply(table: pa.Table, artifact: Mapping[str, Any], low: float, high: float)
 
     Each row depends on itself and the artifact only.
     """
-    columns = Columns(table)
+    columns = Columns(table, artifact["sexes"])
     values = _values(columns, artifact, _scores(columns, artifact["baselines"]))
-    out: dict[str, list[Any]] = {name: _numbers(values[name]) for name in ("arousal", "dominance", "valence")}
+    out: dict[str, list[Any]] = {name: _numbers(np.clip(values[name], 0, 1)) for name in AFFECTS}
     for feature, (pct_name, level_name) in FEATURES.items():
         pct, level = _rank(columns, feature, values[feature], artifact, low, high)
         out[pct_name], out[level_name] = pct, level
@@ -455,7 +479,7 @@ def drift(artifact: Mapping[str, Any], table: pa.Table) -> dict[str, dict[str, d
     fewer than ``LEAST_FOR_DRIFT`` rows are left out: over ten bins chance alone makes the index about 9 / n. Pitch is
     compared per corpus and sex, not per speaker.
     """
-    columns = Columns(table)
+    columns = Columns(table, artifact["sexes"])
     values = _values(columns, artifact, _scores(columns, artifact["baselines"]))
     report: dict[str, dict[str, dict[str, Any]]] = {}
     for feature in FEATURES:

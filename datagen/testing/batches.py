@@ -14,8 +14,8 @@ from datagen import tables
 from datagen.stage import Stage
 
 _ADDED = (
-    tables.TRANSCRIBE, tables.EMOTION, tables.AFFECT, tables.PROSODY, tables.EVENTS, tables.DESCRIBE, tables.EMBED,
-    tables.FINGERPRINT, tables.CONDENSE, tables.SPLIT,
+    tables.TRANSCRIBE, tables.EMOTION, tables.AGE_GENDER, tables.AFFECT, tables.PROSODY, tables.EVENTS,
+    tables.DESCRIBE, tables.AGREEMENT, tables.EMBED, tables.FINGERPRINT, tables.CONDENSE, tables.SPLIT,
 )  # fmt: skip
 _CLIP_FIELDS = {field.name: field for schema in (tables.CLIPS, *_ADDED) for field in schema}
 

@@ -80,8 +80,8 @@ CLIP_SCHEMA = pa.schema(
     [
         field
         for schema in (
-            tables.CLIPS, tables.TRANSCRIBE, tables.EMOTION, tables.AFFECT, tables.PROSODY, tables.EVENTS,
-            tables.DESCRIBE, tables.CONDENSE, tables.SPLIT,
+            tables.CLIPS, tables.TRANSCRIBE, tables.EMOTION, tables.AGE_GENDER, tables.AFFECT, tables.PROSODY,
+            tables.EVENTS, tables.DESCRIBE, tables.AGREEMENT, tables.CONDENSE, tables.SPLIT,
         )
         for field in schema
         if not tables.is_heavy(field)

@@ -13,8 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("transformers")
-
 from datagen.errors import EnvironmentFault
 from datagen.models import audeering
 from datagen.models.batching import Floats, pad

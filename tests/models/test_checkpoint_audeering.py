@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("transformers")
-
 from datagen.models import manifest
 from datagen.testing.checkpoints import audeering as checkpoints
 
