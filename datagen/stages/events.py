@@ -12,10 +12,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import pyarrow as pa
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from datagen import tables
 from datagen.models import device, manifest, tagger
@@ -43,6 +43,14 @@ class EventsConfig(device.ModelConfig):
             if not 0 < value < 1:
                 raise ValueError(f"{name}: {value} is no score between 0 and 1")
         return given
+
+    @model_validator(mode="after")
+    def _no_gaps(self) -> Self:
+        if self.hop_s > self.window_s:
+            raise ValueError(
+                f"hop_s {self.hop_s} is more than window_s {self.window_s}: what lies between is not heard"
+            )
+        return self
 
 
 class Events(Stage):
@@ -101,18 +109,28 @@ class Events(Stage):
             given = [reference(labels or []) for labels in batch["labels"].to_pylist()]
         if not self._tags:
             return Output(tables.from_rows([{"events": events} for events in given], self.writes))
-        config = self.config
+        config, durations = self.config, batch["duration"].to_pylist()
         answers = self._batcher.run(
             batch["audio"],
-            batch["duration"].to_pylist(),
+            durations,
             lambda sounds: self._tagger(sounds, config.window_s, config.hop_s, self._thresholds),
             [row for row, events in enumerate(given) if events is None],
+        )
+        # The model hears 10.24 s for every window, whatever its length: that, and not the clips' padding, is the work.
+        work = sum(
+            self._cost(seconds) for seconds, heard in zip(durations, answers.values, strict=True) if heard is not None
         )
         rows = [
             {"events": events if events is not None else [event._asdict() for event in heard or []]}
             for events, heard in zip(given, answers.values, strict=True)
         ]
-        return Output(tables.from_rows(rows, self.writes), answers.rejects, metrics=answers.metrics)
+        return Output(
+            tables.from_rows(rows, self.writes), answers.rejects, metrics=answers.metrics | {"padded_s": work}
+        )
+
+    def _cost(self, seconds: float | None) -> float:
+        samples = round((seconds or 0.0) * tables.SAMPLE_RATE)
+        return len(tagger.windows(samples, self.config.window_s, self.config.hop_s)) * tagger.WINDOW_COST_S
 
 
 def reference(labels: Sequence[Row]) -> list[Row] | None:
