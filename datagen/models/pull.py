@@ -154,6 +154,7 @@ def _sync(folder: Path) -> None:
 def _swap(folder: Path, home: Path) -> None:
     """``folder`` becomes ``home``; what was there before goes."""
     old = home.parent / f"{_OLD}-{home.name}"
+    shutil.rmtree(old, ignore_errors=True)  # of a pull that was killed right here
     if home.exists():
         home.rename(old)
     folder.rename(home)

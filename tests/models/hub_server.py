@@ -33,6 +33,7 @@ class Hub:
     token: str = ""
     cuts: dict[str, int] = field(default_factory=dict)  #: end of a path -> bytes until the connection breaks, once
     swapped: dict[str, bytes] = field(default_factory=dict)  #: end of a path -> what is delivered in place of it
+    unsized: bool = False  #: no lengths are told: the end of the connection is the end of the file
     commit: str | None = None  #: what every revision is answered with, in place of the truth
     log: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
 
@@ -160,11 +161,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
+        if not self.hub.unsized:
+            self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(data if cut is None else data[:cut])
-        if cut is not None:
+        if cut is not None or self.hub.unsized:
             self.close_connection = True
 
 

@@ -279,12 +279,15 @@ def test_a_file_of_another_size_or_content_leaves_nothing_behind(hub):
         assert nothing_is_left(plain(hub, wrong))
 
 
-def test_nothing_is_larger_than_it_may_be(hub, tmp_path, monkeypatch):
+@pytest.mark.parametrize("unsized", [False, True])
+def test_nothing_is_larger_than_it_may_be(hub, tmp_path, monkeypatch, unsized):
     monkeypatch.setattr(https, "LARGEST", 5000)
+    monkeypatch.setattr(https, "_CHUNK", 1000)
+    hub.unsized = unsized
     hub.plain = {"weights.pth": WEIGHTS}
     with pytest.raises(RunError, match="more than 5,000 bytes"):
         https.fetch(f"{hub.address}/plain/weights.pth", tmp_path / "weights.pth")
-    assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) <= 5000
+    assert sum(path.stat().st_size for path in tmp_path.glob("*.part")) <= 5000
 
 
 @pytest.mark.parametrize("url", ["http://example.org/x", "file:///etc/passwd", "ftp://example.org/x"])
