@@ -111,7 +111,6 @@ def _endpoint() -> str | None:
 @contextmanager
 def _told(entry: Entry) -> Iterator[None]:
     """Errors of the client as one sentence with the mend."""
-    import requests
     from huggingface_hub import constants
 
     off = next((name for name in _OFFLINE if os.environ.get(name, "").lower() in {"1", "true", "yes", "on"}), None)
@@ -122,7 +121,7 @@ def _told(entry: Entry) -> Iterator[None]:
     log.setLevel(logging.ERROR)  # its warnings about retries would tear the progress line apart
     try:
         yield
-    except (requests.RequestException, OSError) as error:
+    except OSError as error:  # which all errors of the client and of its HTTP library are
         if error.errno in FULL:
             raise
         raise RunError(f"{entry.name}: {_sentence(entry, error)}") from error
