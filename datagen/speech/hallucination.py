@@ -44,8 +44,13 @@ class Limits(BaseModel):
 
 
 def flags(
-    transcript: str, lang: str | None, speech_s: float, avg_logprob: float, no_speech: float, limits: Limits | None = None
-) -> list[str]:  # fmt: skip
+    transcript: str,
+    lang: str | None,
+    speech_s: float,
+    avg_logprob: float,
+    no_speech: float,
+    limits: Limits | None = None,
+) -> list[str]:
     """Signs in one text, sorted; see the table above.
 
     Args:

@@ -1,41 +1,35 @@
 """transcribe: what is said in a clip, and when each word is said.
 
-``reference`` takes the corpus's text. Word times are the corpus's own where it has them; English words are laid over
-the sound by forced alignment; for other languages there is no aligner here and the times stay null. A clip cut from a
-longer recording whose text is known gets the part of the text that is heard in it, if it is heard well enough.
-``pocketsphinx`` recognises English. ``auto`` is reference where there is a text, else pocketsphinx.
+``reference`` takes the corpus's text. ``pocketsphinx`` recognises English. ``auto`` is reference where there is a text,
+else pocketsphinx; all three need nothing beyond the package (``transcribe_pocketsphinx``). ``whisperx`` recognises a
+hundred languages and aligns forty, with models to be pulled first (``transcribe_whisperx``).
 
 Everything that cannot be known stays null, and ``transcript_reason`` says why.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
-import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from datagen import tables
-from datagen.errors import RowError
-from datagen.models import pocketsphinx
-from datagen.models.pocketsphinx import Pcm, PocketSphinx, Word
-from datagen.speech import text
-from datagen.speech.audio import decode_flac
-from datagen.speech.labels import CONTEXT
-from datagen.stage import Output, Provenance, Reject, Stage, StageConfig
-
-Row = dict[str, Any]
+from datagen.models import device, pocketsphinx
+from datagen.models.whisperx.vad import Method
+from datagen.speech.hallucination import Limits
+from datagen.stage import Output, Provenance, Resources, Stage, StageConfig
+from datagen.stages import transcribe_whisperx as whisperx
 
 
-class TranscribeConfig(StageConfig):
-    """The defaults are measured; see ``docs/transcription.md``."""
+class TranscribeConfig(device.ModelConfig):
+    """The defaults of the embedded backends are measured; see ``docs/transcription.md``."""
 
-    backend: Literal["auto", "reference", "pocketsphinx"] = "auto"
-    align: bool = Field(True, description="find the word times of English reference texts")
+    #: Where aligners lie is no part of a key; what is in them is.
+    non_semantic: ClassVar[frozenset[str]] = device.ModelConfig.non_semantic | {"aligners"}
+
+    backend: Literal["auto", "reference", "pocketsphinx", "whisperx"] = "auto"
+    align: bool = Field(True, description="find the word times of texts that come without")
     min_fit: float = Field(0.02, ge=0, le=1, description="a reference text that fits the sound less gets no word times")
     min_agreement: float = Field(
         0.7, ge=0, le=1, description="share of words heard in place, below which a clip gets no part of a longer text"
@@ -45,6 +39,30 @@ class TranscribeConfig(StageConfig):
     min_confidence_unknown: float = Field(
         0.7, ge=0, le=1, description="the same where the language is unknown: the rest is not confidently English"
     )
+    # What follows is whisperx's.
+    batch_seconds: float = Field(
+        480.0, gt=0, description="of audio per model batch; Whisper takes 30 for every stretch"
+    )
+    prefer_reference: bool = Field(True, description="a clip with the corpus's text keeps it, and is not recognised")
+    languages: tuple[str, ...] = Field(
+        (), description="ISO 639-1; one = every clip's, several = told apart, none = any that Whisper knows"
+    )
+    vad: Method = Field("pyannote", description="who finds the speech; none = Whisper hears the clip as it is")
+    beam_size: int = Field(5, ge=1, description="1 = greedy")
+    compute_type: str = Field("default", description="of CTranslate2; default = float16 on a GPU, float32 on a CPU")
+    max_tokens_per_second: float | None = Field(
+        None, gt=0, description="None = Whisper's own 224 in 30 s; below 10, some languages are cut"
+    )
+    limits: Limits = Field(Limits(), description="from where on a text is flagged as perhaps invented")
+    hallucination: Literal["flag", "drop"] = Field("flag", description="drop = clips with a flag leave the run")
+    aligners: dict[str, str] = Field(
+        default_factory=dict,
+        description="language -> name in `datagen models list`, or a folder; others stay as built in",
+    )
+
+
+class Transcriber(Protocol):
+    def process(self, batch: pa.Table) -> Output: ...
 
 
 class Transcribe(Stage):
@@ -58,145 +76,39 @@ class Transcribe(Stage):
     batch_rows = 64
     batch_seconds = 300.0
 
+    def __init__(self, config: StageConfig | None = None, *, seed: int = 0) -> None:
+        super().__init__(config, seed=seed)
+        if self.config.backend == "whisperx":
+            self.batch_rows, self.batch_seconds = 256, 1800.0
+
+    @classmethod
+    def wants(cls, config: Any) -> Resources:
+        return device.wants(config) if config.backend == "whisperx" else cls.resources
+
     def semantics(self) -> dict[str, Any]:
+        if self.config.backend == "whisperx":
+            return whisperx.semantics(self.config)
         return {"pocketsphinx": pocketsphinx.provenance().revision}
 
     def provenance(self) -> tuple[Provenance, ...]:
+        if self.config.backend == "whisperx":
+            return whisperx.provenance(self.config)
         heard = () if self.config.backend == "reference" else ("transcript", "text_lang")
         return (pocketsphinx.provenance(*heard, "words", "asr_confidence"),)
 
+    def check(self) -> str | None:
+        return whisperx.check(self.config) if self.config.backend == "whisperx" else None
+
     def setup(self) -> None:
-        self.model = PocketSphinx()
+        if self.config.backend == "whisperx":
+            self.transcriber: Transcriber = whisperx.WhisperXTranscriber(self.config)
+        else:
+            from datagen.stages.transcribe_pocketsphinx import PocketSphinxTranscriber
+
+            self.transcriber = PocketSphinxTranscriber(self.config)
 
     def process(self, batch: pa.Table) -> Output:
-        rows: list[Row] = []
-        rejects = []
-        labels = batch["labels"].to_pylist()
-        langs = batch["speech_lang"].to_pylist()
-        for at in range(batch.num_rows):
-            try:
-                rows.append(self._transcribe(labels[at] or [], langs[at], _Sound(batch["audio"][at])))
-            except RowError as error:
-                rejects.append(Reject(at, error.error_class, error.message))
-                rows.append({})
-        return Output(tables.from_rows(rows, self.writes), rejects)
+        return self.transcriber.process(batch)
 
-    def _transcribe(self, labels: Sequence[Row], lang: str | None, sound: _Sound) -> Row:
-        said = {label["field"]: label for label in labels}
-        if self.config.backend != "pocketsphinx":
-            value = {field: label["value"] for field, label in said.items()}
-            words = _given_words(value.get("words"))
-            transcript = value.get("transcript") or " ".join(word.word for word in words)
-            if text.words(transcript):
-                return self._reference(transcript.strip(), words, lang, sound)
-            if value.get(CONTEXT):
-                return self._part(value[CONTEXT], lang, sound)
-            if self.config.backend == "reference":
-                why = said.get("transcript", {}).get("reason")
-                return _null(why or "the corpus gives no text")
-        return self._recognise(lang, sound)
-
-    # --- Three ways to a text -------------------------------------------------------------------------------
-
-    def _reference(self, transcript: str, given: list[Word], lang: str | None, sound: _Sound) -> Row:
-        row: Row = {
-            "transcript": transcript,
-            "text_lang": lang,
-            "asr_confidence": 1.0,
-            "transcript_source": "gold",
-            "words": _rows(given),
-        }
-        if given:
-            return row
-        if lang != pocketsphinx.LANGUAGE or not self.config.align:
-            why = "alignment is off" if lang == pocketsphinx.LANGUAGE else f"no aligner for {_name(lang)}"
-            return row | {"words": None, "transcript_reason": f"no word times: {why}"}
-        words = self.model.align(sound.pcm, text.words(transcript))
-        fit = _fit(words) if words else None
-        if words is None or fit is None:
-            return row | {"words": None, "transcript_reason": "no word times: the text cannot be laid over the sound"}
-        if fit < self.config.min_fit:
-            why = (
-                f"no word times: the text does not fit the sound ({fit:.3f}, at least {self.config.min_fit} is needed)"
-            )
-            return row | {"words": None, "transcript_reason": why}
-        return row | {"words": _rows(words)}
-
-    def _part(self, whole: str, lang: str | None, sound: _Sound) -> Row:
-        """A clip of a longer recording: the part of its text that is heard here."""
-        if lang != pocketsphinx.LANGUAGE:
-            return _null(f"the text is that of a longer recording, and there is no aligner for {_name(lang)}")
-        found = self.model.locate(sound.pcm, text.words(whole))
-        fit = _fit(found.words) if found else None
-        if found is None or fit is None:
-            return _null("the text of the longer recording is not heard here")
-        if len(found.words) < self.config.min_words:
-            return _null(f"too few words ({len(found.words)}) to tell which part of the longer text they are")
-        if found.agreement < self.config.min_agreement or fit < self.config.min_fit:
-            return _null(
-                "the text of the longer recording is not heard here: "
-                f"{max(found.agreement, 0):.0%} of the words agree, at least {self.config.min_agreement:.0%} must"
-            )
-        return {
-            "transcript": text.stretch(whole, found.first, found.first + len(found.words)),
-            "words": _rows(found.words),
-            "text_lang": lang,
-            "asr_confidence": found.agreement,
-            "transcript_source": "gold",
-        }
-
-    def _recognise(self, lang: str | None, sound: _Sound) -> Row:
-        if lang not in (pocketsphinx.LANGUAGE, None):
-            return _null(f"no recogniser for {_name(lang)}")
-        words = self.model.recognise(sound.pcm)
-        if len(words) < self.config.min_words:
-            return _null(f"too few words recognised ({len(words)})")
-        confidence = round(float(np.mean([word.score for word in words])), 6)
-        least = self.config.min_confidence if lang else self.config.min_confidence_unknown
-        if confidence < least:
-            why = "not recognised with confidence" if lang else "not confident that this is English"
-            return _null(f"{why} ({confidence:.2f}, at least {least} is needed)") | {"asr_confidence": confidence}
-        return {
-            "transcript": " ".join(word.word for word in words),
-            "words": _rows(words),
-            "text_lang": pocketsphinx.LANGUAGE,
-            "asr_confidence": confidence,
-            "transcript_source": "pseudo",
-        }
-
-
-class _Sound:
-    """A clip's audio, decoded only if somebody needs it."""
-
-    def __init__(self, encoded: pa.Scalar) -> None:
-        self._encoded = encoded
-
-    @property
-    def pcm(self) -> Pcm:
-        samples = decode_flac(self._encoded.as_py())
-        return np.round(samples * 32768).clip(-32768, 32767).astype(np.int16)
-
-
-def _null(reason: str) -> Row:
-    return {"transcript_reason": reason}
-
-
-def _name(lang: str | None) -> str:
-    return f"'{lang}'" if lang else "an unknown language"
-
-
-def _given_words(listed: str | None) -> list[Word]:
-    """The corpus's own word times, as ``segment`` passed them on."""
-    if not listed:
-        return []
-    return [Word(word["word"], word["start"], word["end"], None) for word in json.loads(listed)]
-
-
-def _rows(words: Sequence[Word]) -> list[Row]:
-    return [word._asdict() for word in words]
-
-
-def _fit(words: Sequence[Word]) -> float | None:
-    """How well the words lie over the sound: geometric mean of their scores; None when none of them has any."""
-    scores = [word.score for word in words if word.score is not None]
-    return math.exp(sum(math.log(max(score, 1e-9)) for score in scores) / len(scores)) if scores else None
+    def teardown(self) -> None:
+        del self.transcriber

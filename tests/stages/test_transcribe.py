@@ -89,7 +89,7 @@ def test_the_corpus_s_own_word_times_are_taken_in_any_language():
         clip("thorsten/neutral_02.flac", label("words", json.dumps(given)), lang="de"),
     )
     assert [row["transcript"] for row in rows] == ["Eure Tröte.", "Eure Tröte"]
-    assert all(row["words"] == [{**word, "score": None} for word in given] for row in rows)
+    assert all(row["words"] == [{**word, "score": None, "flag": None} for word in given] for row in rows)
 
 
 def test_a_piece_of_a_long_reading_gets_the_lines_that_are_heard_in_it():

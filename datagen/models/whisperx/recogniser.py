@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from datagen.errors import RunError
+from datagen.errors import EnvironmentFault, RunError
 from datagen.models import batching, device, manifest
 from datagen.models.whisperx import vad, windows
 from datagen.tables import SAMPLE_RATE
@@ -167,7 +167,7 @@ class WhisperX:
     # --- In batches -----------------------------------------------------------------------------------------
 
     def _by_cap(self, jobs: Sequence[_Job]) -> Iterator[tuple[int, list[_Job]]]:
-        """Jobs with the same most tokens, longest first. A cap changes a beam search, so it must not depend on others."""
+        """Jobs with the same cap on tokens, longest first: a cap changes a beam search, so nobody gets another's."""
         alike: dict[int, list[_Job]] = {}
         for job in sorted(jobs, key=lambda job: -len(job.samples)):
             alike.setdefault(self._cap(job.seconds), []).append(job)
@@ -203,23 +203,28 @@ class WhisperX:
         self._fitting(range(len(jobs)), hear)
 
     def _fitting(self, items: Sequence[int], work: Callable[[Sequence[int]], None]) -> None:
-        """``work`` on as many items at a time as fit in memory; raises what a single one raises."""
+        """``work`` on as many items at a time as fit in memory."""
         todo = [items[at : at + self.most] for at in range(0, len(items), self.most)][::-1]
         while todo:
             some = todo.pop()
             try:
                 work(some)
             except Exception as error:
-                if len(some) < 2 or not batching.out_of_memory(error):
+                if not batching.out_of_memory(error):
                     raise
+                if len(some) < 2:
+                    raise EnvironmentFault(
+                        f"{self.name}: one window of 30 s alone does not fit in the device's memory; give the stage a "
+                        "larger share (resources.gpus), a smaller model or compute_type, or device: cpu"
+                    ) from error
                 self.most = (len(some) + 1) // 2
                 batching.empty_cache()
                 todo += [some[self.most :], some[: self.most]]
                 if not self._said:
                     self._said = True
                     _log.warning(
-                        "%s: out of memory with %d windows; going on with %d at a time. Set batch_seconds to %.0f to be "
-                        "spared this",
+                        "%s: out of memory with %d windows; going on with %d at a time. Set batch_seconds to %.0f to "
+                        "be spared this",
                         self.name, len(some), self.most, self.most * vad.WINDOW_S,
                     )  # fmt: skip
 

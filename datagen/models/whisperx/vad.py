@@ -5,9 +5,9 @@ pickle, which pyannote.audio loads with unpickling allowed; it comes with the pa
 slides over one file after another; here the windows of many clips go through the model together. Each window is 5 s
 long and heard for itself, so the scores are the same.
 
-``silero`` is the ONNX model inside the faster-whisper wheel, with the settings of silero's own ``get_speech_timestamps``
-that WhisperX uses. Stock WhisperX fetches whatever silero's repository holds today through ``torch.hub``; this is a
-version of its own (v6), so stretches may differ by some 10 ms.
+``silero`` is the ONNX model inside the faster-whisper wheel (v6), with the settings of silero's own
+``get_speech_timestamps``, which are WhisperX's. Stock WhisperX fetches through ``torch.hub`` whatever silero's
+repository holds that day, so its stretches may begin and end a little elsewhere.
 
 ``none`` hears everything: windows of 30 s, the last one shorter, words at their edges cut.
 """
@@ -15,7 +15,7 @@ version of its own (v6), so stretches may differ by some 10 ms.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -52,16 +52,25 @@ class Detector(Protocol):
 
 def detector(method: Method, device: str) -> Detector:
     """Load a detector. ``device`` ("cpu" or "cuda") matters to pyannote only."""
-    return {"pyannote": _Pyannote, "silero": _Silero, "none": _Everything}[method](device)
+    if method == "pyannote":
+        return _Pyannote(device)
+    return _Silero() if method == "silero" else _Everything()
 
 
 def provenance(method: Method, *columns: str) -> Provenance | None:
     """Which detector decided what is heard; None for ``none``."""
     if method == "pyannote":
-        revision = f"whisperx {version('whisperx')}, assets/pytorch_model.bin"
+        revision = f"assets/pytorch_model.bin (whisperx {_installed('whisperx')})"
         note = "the voice activity model inside the whisperx wheel"
         return Provenance("pyannote-segmentation", revision, "MIT", columns, note)
     return silero.provenance(*columns) if method == "silero" else None
+
+
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
 
 
 def revision(method: Method) -> str:
@@ -97,39 +106,43 @@ class _Pyannote:
         inference, model = self._inference, self._inference.model
         fix_reproducibility(inference.device)
         size, step = model.audio.get_num_samples(inference.duration), round(inference.step * SAMPLE_RATE)
-        cut = [_windows(sound, size, step) for sound in sounds]
-        windows = np.concatenate(cut) if cut else np.zeros((0, size), np.float32)
-        heard = [
-            inference.infer(torch.from_numpy(windows[at : at + _TOGETHER, None]))
-            for at in range(0, len(windows), _TOGETHER)
-        ]
-        outputs = np.concatenate(heard) if heard else np.zeros((0, 0, 0))
-        hook = inference.pre_aggregation_hook or (lambda values: values)
-        frames, slid = model.receptive_field, SlidingWindow(start=0.0, duration=inference.duration, step=inference.step)
+        starts = [_starts(len(sound), size, step) for sound in sounds]
+        places = [(sound, at) for sound, mine in zip(sounds, starts, strict=True) for at in mine]
+        outputs: list[Any] = []
+        for begin in range(0, len(places), _TOGETHER):
+            some = places[begin : begin + _TOGETHER]
+            windows = np.zeros((len(some), 1, size), np.float32)
+            for row, (sound, at) in enumerate(some):
+                part = sound[at : at + size]
+                windows[row, 0, : len(part)] = part
+            outputs.extend(inference.infer(torch.from_numpy(windows)))
+        slid = SlidingWindow(start=0.0, duration=inference.duration, step=inference.step)
         found, at = [], 0
-        for sound, mine in zip(sounds, cut, strict=True):
-            of_sound = SlidingWindowFeature(hook(outputs[at : at + len(mine)]), slid)
+        for sound, mine in zip(sounds, starts, strict=True):
+            scores = inference.pre_aggregation_hook(np.stack(outputs[at : at + len(mine)]))
             at += len(mine)
-            added = inference.aggregate(of_sound, frames, warm_up=inference.warm_up, hamming=True, missing=0.0)
-            if len(sound) < size or (len(sound) - size) % step:  # the last window was padded
+            added = inference.aggregate(
+                SlidingWindowFeature(scores, slid),
+                model.receptive_field,
+                warm_up=inference.warm_up,
+                hamming=True,
+                missing=0.0,
+            )
+            if mine[-1] + size > len(sound):  # the last window was padded
                 added.data = added.crop(Segment(0.0, len(sound) / SAMPLE_RATE), mode="loose")
             found.append(added)
         return found
 
 
-def _windows(sound: Floats, size: int, step: int) -> Floats:
-    """Float32 [windows, size]: whole windows, then what is left, padded with zeros."""
-    whole = max((len(sound) - size) // step + 1, 0)
-    rest = len(sound) < size or (len(sound) - size) % step > 0
-    windows = np.zeros((whole + rest, size), np.float32)
-    for row in range(len(windows)):
-        part = sound[row * step : row * step + size]
-        windows[row, : len(part)] = part
-    return windows
+def _starts(length: int, size: int, step: int) -> list[int]:
+    """First samples of the windows: as many whole ones as fit, then one for what is left, if anything is."""
+    whole = max((length - size) // step + 1, 0)
+    rest = length < size or (length - size) % step > 0
+    return [number * step for number in range(whole + rest)]
 
 
 class _Silero:
-    def __init__(self, device: str) -> None:
+    def __init__(self) -> None:
         from faster_whisper.vad import VadOptions
 
         # The defaults of silero's own function; faster-whisper's are made for another purpose (2 s of silence).
@@ -157,18 +170,14 @@ class _Silero:
 
 
 class _Everything:
-    def __init__(self, device: str) -> None: ...
-
     def __call__(self, sounds: Sequence[Floats]) -> list[list[Stretch]]:
         window = int(WINDOW_S * SAMPLE_RATE)
-        edges = [[*range(0, len(sound), window), len(sound)] for sound in sounds]
-        return [
-            [
-                Stretch(a / SAMPLE_RATE, b / SAMPLE_RATE, (b - a) / SAMPLE_RATE)
-                for a, b in zip(of_one, of_one[1:], strict=False)
-            ]
-            for of_one in edges
-        ]
+        return [[_whole(sound, at, window) for at in range(0, len(sound), window)] for sound in sounds]
+
+
+def _whole(sound: Floats, begin: int, window: int) -> Stretch:
+    end = min(begin + window, len(sound))
+    return Stretch(begin / SAMPLE_RATE, end / SAMPLE_RATE, (end - begin) / SAMPLE_RATE)
 
 
 def _stretches(merged: Sequence[dict[str, Any]]) -> list[Stretch]:
