@@ -22,6 +22,9 @@ from datagen.models.batching import Floats
 from datagen.models.device import offline
 from datagen.tables import SAMPLE_RATE
 
+#: Audio seconds per model batch on a CPU: more does not pay there (docs/transcription.md).
+CPU_SECONDS = 8.0
+
 _log = logging.getLogger(__name__)
 
 
@@ -51,7 +54,8 @@ class Aligner:
         model: files as ``checkpoint.load`` knows them.
         language: ISO 639-1; decides whether words are parted by spaces.
         device: ``"cpu"`` or ``"cuda"``.
-        batch_seconds: audio seconds per model batch, padding included; halved by itself where memory is short.
+        batch_seconds: audio seconds per model batch, padding included; at most ``CPU_SECONDS`` on a CPU, halved by
+            itself where memory is short.
 
     Raises:
         EnvironmentFault: see ``checkpoint.load``.
@@ -63,7 +67,7 @@ class Aligner:
 
         self.name = model.entry.name
         self.language = language
-        self.batch_seconds = batch_seconds
+        self.batch_seconds = min(batch_seconds, CPU_SECONDS) if device == "cpu" else batch_seconds
         #: Audio seconds of all calls, as they were and as the model was given them: ``audio_s``, ``padded_s``.
         self.metrics = {"audio_s": 0.0, "padded_s": 0.0}
         self._acoustic = load(model.folder, device)

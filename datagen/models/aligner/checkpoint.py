@@ -33,7 +33,7 @@ def load(folder: Path, device: str = "cpu") -> Acoustic:
     size = _head(acoustic.model).weight.shape[0]
     beyond = [label for label, code in acoustic.dictionary.items() if code >= size and len(label) == 1]
     if beyond or acoustic.blank >= size:
-        raise EnvironmentFault(f"{folder}: the head has {size} outputs, its labels ({len(beyond)}) go beyond them")
+        raise EnvironmentFault(f"{folder}: the head has {size} outputs, {len(beyond)} of its labels go beyond them")
     return acoustic
 
 
@@ -73,7 +73,7 @@ def _torchaudio(folder: Path, device: str) -> Acoustic:
     except RuntimeError as error:  # sizes
         raise EnvironmentFault(f"{file}: {error}") from error
     _complete(file, report.missing_keys, report.unexpected_keys)
-    return Bundle(model, {label: code for code, label in enumerate(labels)}, device)
+    return Bundle(model.float(), {label: code for code, label in enumerate(labels)}, device)
 
 
 def _architecture(file: Path) -> tuple[dict[str, Any], list[str], tuple[int, ...]]:

@@ -2,8 +2,9 @@
 
 The rules are those of ``whisperx.align``: characters in lower case, spaces as "|", what the dictionary lacks takes the
 best of all characters (a wildcard), words parted by spaces, or character by character in languages without spaces.
-Only its division into sentences is left out (it needs NLTK's data): wherever two sentences meet without a space, it
-cuts a word in two there and repeats a character ("What?!" becomes "What?!" and "!").
+Only its division into sentences is left out (it needs NLTK's data). It would cut a word in two where sentences meet
+without a space and repeat a character ("Yes?(no)" becomes "Yes?(" and "(no)"), and take times for a word that has none
+from its own sentence only; otherwise it changes nothing about words.
 """
 
 from __future__ import annotations

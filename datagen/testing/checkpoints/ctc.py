@@ -133,14 +133,14 @@ def _draw(model: Any, seed: int) -> dict[str, Any]:
 
 
 def _published_names(state: dict[str, Any]) -> dict[str, Any]:
-    """Weight normalisation under the names of the time these checkpoints were made."""
-    names = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
-    renamed = {}
-    for name, value in state.items():
-        for now, then in names.items():
-            name = name.replace(now, then)
-        renamed[name] = value.contiguous()
-    return renamed
+    return {published_name(name): value.contiguous() for name, value in state.items()}
+
+
+def published_name(name: str) -> str:
+    """Weight normalisation is called by the name it had when these checkpoints were made."""
+    return name.replace("parametrizations.weight.original0", "weight_g").replace(
+        "parametrizations.weight.original1", "weight_v"
+    )
 
 
 def _json(path: Path, value: dict[str, Any]) -> None:
