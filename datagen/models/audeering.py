@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from datagen.errors import EnvironmentFault
 from datagen.models import manifest
-from datagen.models.batching import Floats, pad
+from datagen.models.batching import Batcher, Floats, pad
 
 #: Outputs in the order of the published heads, for checkpoints whose config names them ``LABEL_0`` and so on.
 DIMENSIONS = ("arousal", "dominance", "valence")
@@ -41,6 +41,9 @@ _RENAMED = {
     "pos_conv_embed.conv.weight_g": "pos_conv_embed.conv.parametrizations.weight.original0",
     "pos_conv_embed.conv.weight_v": "pos_conv_embed.conv.parametrizations.weight.original1",
 }
+
+#: Most audio seconds per batch on a CPU: larger ones were no faster there, and cost memory (3 GB at 160 s) and padding.
+CPU_SECONDS = 24.0
 
 Answer = dict[str, float | None]
 
@@ -140,6 +143,12 @@ class Network:
                 out = head["out_proj"](torch.tanh(head["dense"](pooled)))
                 found[name] = out[:, order].double().cpu().numpy()
         return found
+
+
+def batcher(name: str, network: Network, seconds: float) -> Batcher:
+    """Plans batches of at most so many audio seconds that ``network`` can take without a change in its answers."""
+    most = min(seconds, CPU_SECONDS) if network.device == "cpu" else seconds
+    return Batcher(name, most, equal=network.equal_lengths)
 
 
 class Dimensions:

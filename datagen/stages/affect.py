@@ -14,7 +14,6 @@ import pyarrow as pa
 from datagen import tables
 from datagen.errors import RowError
 from datagen.models import audeering, device, manifest
-from datagen.models.batching import Batcher
 from datagen.speech import arousal, prosody
 from datagen.speech.audio import decode_flac
 from datagen.stage import Kind, Output, Provenance, Reject, Resources, Stage
@@ -79,7 +78,7 @@ class Affect(Stage):
         torch.set_num_threads(device.threads())
         (model,) = self.models()
         self.predict = audeering.Dimensions(model.folder, device.resolve(self.config.device))
-        self.batcher = Batcher(MODEL, self.config.batch_seconds, equal=self.predict.network.equal_lengths)
+        self.batcher = audeering.batcher(model.entry.name, self.predict.network, self.config.batch_seconds)
 
     def process(self, batch: pa.Table) -> Output:
         return self._modelled(batch) if self.modelled else self._acoustic(batch)

@@ -15,7 +15,6 @@ from pydantic import Field
 from datagen import tables
 from datagen.models import audeering, device, manifest
 from datagen.models.audeering import SEXES, Answer
-from datagen.models.batching import Batcher
 from datagen.stage import Kind, Output, Provenance, Resources, Stage
 
 MODEL = "audeering-age-gender-6"
@@ -61,7 +60,7 @@ class AgeGender(Stage):
         torch.set_num_threads(device.threads())
         (model,) = self.models()
         self.predict = audeering.AgeGender(model.folder, device.resolve(self.config.device))
-        self.batcher = Batcher(model.entry.name, self.config.batch_seconds, equal=self.predict.network.equal_lengths)
+        self.batcher = audeering.batcher(model.entry.name, self.predict.network, self.config.batch_seconds)
 
     def process(self, batch: pa.Table) -> Output:
         answers = self.batcher.run(batch["audio"], batch["duration"].to_pylist(), self.predict)
