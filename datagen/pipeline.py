@@ -106,7 +106,9 @@ class Pipeline:
             return
         self.inputs[name] = tuple(columns)
         writers = [c.writer for c in columns if c.writer and c.writer != LEDGER]
-        if any(c.name == "annotations" for c in columns):
+        if any(
+            c.table == "annotations" for c in columns
+        ):  # not the column of that name in ``sources``, which ingest reads
             writers += self.annotators_for(name)
         creator = self.creator[stage.table]
         if creator != LEDGER:

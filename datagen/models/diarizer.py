@@ -11,6 +11,7 @@ pyannote hold and no others, and the pipeline's ``config.yaml`` may name nothing
 from __future__ import annotations
 
 import logging
+import math
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -52,7 +53,8 @@ def turns(tracks: Iterable[tuple[float, float, str]], seconds: float) -> list[Tu
 
     The last window is filled up with silence; a turn that runs on into it ends with the recording.
     """
-    inside = [(round(max(start, 0.0), 3), round(min(end, seconds), 3), label) for start, end, label in tracks]
+    last = math.floor(seconds * 1000) / 1000
+    inside = [(round(max(start, 0.0), 3), min(round(end, 3), last), label) for start, end, label in tracks]
     inside = sorted(track for track in inside if track[1] > track[0])
     voices = {label: at for at, label in enumerate(dict.fromkeys(label for _, _, label in inside))}
     return sorted(Turn(start, end, voices[label]) for start, end, label in inside)

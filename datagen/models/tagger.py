@@ -111,16 +111,17 @@ def spans(
     """
     found = []
     for column, event in enumerate(events):
-        joined: list[list[float]] = []
+        joined: list[tuple[int, int, float]] = []
         for (begin, end), score in zip(times, scores[:, column].tolist(), strict=True):
             if score < thresholds[event]:
                 continue
             if joined and begin < joined[-1][1]:
-                joined[-1][1:] = [end, max(joined[-1][2], score)]
+                joined[-1] = (joined[-1][0], end, max(joined[-1][2], score))
             else:
-                joined.append([begin, end, score])
+                joined.append((begin, end, score))
         found += [
-            Event(event, round(begin / SAMPLE_RATE, 3), round(end / SAMPLE_RATE, 3), score)
+            # Whole milliseconds, never beyond the end of the clip.
+            Event(event, begin * 1000 // SAMPLE_RATE / 1000, end * 1000 // SAMPLE_RATE / 1000, score)
             for begin, end, score in joined
         ]
     return sorted(found, key=lambda span: (span.start, span.end, span.event))

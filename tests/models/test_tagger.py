@@ -200,7 +200,7 @@ def test_neighbouring_windows_become_one_span_with_the_best_score():
         Event("cough", 3.0, 5.0, 0.4), Event("laughter", 3.0, 5.0, 0.6),
     ]  # fmt: skip
     assert spans(("laughter",), [(0, 12_345)], np.array([[0.4]]), {"laughter": 0.3}) == [
-        Event("laughter", 0.0, 0.772, 0.4)
+        Event("laughter", 0.0, 0.771, 0.4)
     ]
 
 

@@ -36,7 +36,7 @@ _EMBEDDING = 256
 _LDA = 128
 
 
-def build(folder: Path, seed: int = 1) -> Path:
+def build(folder: Path, seed: int = 7) -> Path:
     """Writes ``config.yaml``, ``segmentation/``, ``embedding/`` and ``plda/`` (21 MB) and returns ``folder``.
 
     The segmentation model is a narrow PyanNet over windows of 4 s; the embedding model is the published architecture
