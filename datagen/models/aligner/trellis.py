@@ -1,9 +1,9 @@
 """The best way of laying characters over frames, for many segments at once.
 
-The trellis is that of the forced alignment tutorial of PyTorch, which WhisperX follows (a frame either stays with its
-character, at the price of a blank, or begins the next one), with its ties and edges: the earliest of equally good last
-frames, staying rather than going on when both are worth the same, no blank left over at the start when as many
-characters as frames remain. All sums are float32 in the same order, so that the paths are the same, not merely as good.
+The trellis is that of the forced alignment tutorial of PyTorch, which WhisperX follows: a frame either stays with its
+character, at the price of a blank, or begins the next one. So are its ties: the earliest of equally good last frames,
+and staying rather than going on when both are worth the same. All sums are float32 in the same order, so that the paths
+are the same, not merely as good.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def best_paths(blank: Floats, characters: Floats, frames: Sequence[int], counts:
         frames: how many frames of each segment are its own; the rest is padding and may hold anything finite.
         counts: the same for the characters; at least one.
     """
-    begins, last = _forward(blank, characters, frames, counts)
+    begins, last = _forward(blank, characters, counts)
     paths: list[Path | None] = []
     for at, (length, count) in enumerate(zip(frames, counts, strict=True)):
         end = int(np.argmax(last[: length + 1, at]))
@@ -49,15 +49,13 @@ def best_paths(blank: Floats, characters: Floats, frames: Sequence[int], counts:
     return paths
 
 
-def _forward(blank: Floats, characters: Floats, frames: Sequence[int], counts: Sequence[int]) -> tuple[Bools, Floats]:
+def _forward(blank: Floats, characters: Floats, counts: Sequence[int]) -> tuple[Bools, Floats]:
     """Whether each cell is best reached by beginning its character [time, segments, characters], and the worth of
     having reached the last character [time + 1, segments]."""
     segments, time, most = characters.shape
     waited = np.zeros((time + 1, segments), np.float32)
     # torch adds float32 up in double precision; so must we, to the bit.
     waited[1:] = np.cumsum(blank.astype(np.float64), axis=1).T
-    for at, (length, count) in enumerate(zip(frames, counts, strict=True)):
-        waited[max(length + 1 - count, 0) : length + 1, at] = np.inf
     by_time = np.ascontiguousarray(characters.transpose(1, 0, 2))
     rows, final = np.arange(segments), np.asarray(counts)
     worth = np.full((segments, most + 1), -np.inf, np.float32)

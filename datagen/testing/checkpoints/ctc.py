@@ -1,18 +1,21 @@
-"""Tiny wav2vec 2.0 aligners with random weights, in the two file formats aligners are published in.
+"""wav2vec 2.0 aligners with random weights, in the two file formats aligners are published in.
 
 The architecture is the real one (seven convolutions that make 50 frames a second, positional convolution, transformer,
-CTC head), only narrow and shallow. Weights are drawn wide enough for the answers to depend on the sound.
+CTC head); ``tiny`` is narrow and shallow, ``base`` and ``large`` have the published numbers, for measuring speed.
+Weights are drawn wide enough for the answers to depend on the sound.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 Kind = Literal["huggingface", "torchaudio"]
 Norm = Literal["group", "layer"]
+Size = Literal["tiny", "base", "large"]
 
 #: Languages whose aligner torchaudio publishes, and as which bundle.
 BUNDLES = {
@@ -31,10 +34,36 @@ _ALPHABETS = {
 _LATIN = "ABCDEFGHIJKLMNOPQRSTUVWXYZ'"
 _KERNELS = (10, 3, 3, 3, 3, 2, 2)
 _STRIDES = (5, 2, 2, 2, 2, 2, 2)
-_WIDTH, _CHANNELS, _LAYERS, _HEADS, _INNER, _REACH, _GROUPS = 32, 16, 2, 2, 64, 16, 4
 
 
-def build(folder: Path, language: str = "en", kind: Kind | None = None, norm: Norm = "group", seed: int = 0) -> Path:
+@dataclass(frozen=True)
+class _Numbers:
+    """``reach`` and ``groups`` are those of the positional convolution."""
+
+    width: int
+    channels: int
+    layers: int
+    heads: int
+    inner: int
+    reach: int
+    groups: int
+
+
+_SIZES: dict[Size, _Numbers] = {
+    "tiny": _Numbers(width=32, channels=16, layers=2, heads=2, inner=64, reach=16, groups=4),
+    "base": _Numbers(width=768, channels=512, layers=12, heads=12, inner=3072, reach=128, groups=16),
+    "large": _Numbers(width=1024, channels=512, layers=24, heads=16, inner=4096, reach=128, groups=16),
+}
+
+
+def build(
+    folder: Path,
+    language: str = "en",
+    kind: Kind | None = None,
+    norm: Norm = "group",
+    seed: int = 0,
+    size: Size = "tiny",
+) -> Path:  # fmt: skip
     """Write a checkpoint into ``folder``, which is made, and return it.
 
     Args:
@@ -44,13 +73,13 @@ def build(folder: Path, language: str = "en", kind: Kind | None = None, norm: No
     """
     folder.mkdir(parents=True, exist_ok=True)
     if (kind or ("torchaudio" if language in BUNDLES else "huggingface")) == "torchaudio":
-        _torchaudio(folder, language, norm, seed)
+        _torchaudio(folder, language, norm, seed, _SIZES[size])
     else:
-        _huggingface(folder, language, norm, seed)
+        _huggingface(folder, language, norm, seed, _SIZES[size])
     return folder
 
 
-def _huggingface(folder: Path, language: str, norm: Norm, seed: int) -> None:
+def _huggingface(folder: Path, language: str, norm: Norm, seed: int, numbers: _Numbers) -> None:
     import torch
     from safetensors.torch import save_file
     from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
@@ -58,11 +87,12 @@ def _huggingface(folder: Path, language: str, norm: Norm, seed: int) -> None:
     delimiter = [] if language in ("ja", "zh") else ["|"]
     labels = ["<pad>", "<s>", "</s>", "<unk>", *delimiter, *_ALPHABETS.get(language, _LATIN)]
     config = Wav2Vec2Config(
-        vocab_size=len(labels), hidden_size=_WIDTH, num_hidden_layers=_LAYERS, num_attention_heads=_HEADS,
-        intermediate_size=_INNER, conv_dim=(_CHANNELS,) * 7, conv_kernel=_KERNELS, conv_stride=_STRIDES,
-        conv_bias=norm == "layer", feat_extract_norm=norm, do_stable_layer_norm=norm == "layer",
-        num_conv_pos_embeddings=_REACH, num_conv_pos_embedding_groups=_GROUPS, pad_token_id=0, bos_token_id=1,
-        eos_token_id=2, architectures=["Wav2Vec2ForCTC"],
+        vocab_size=len(labels), hidden_size=numbers.width, num_hidden_layers=numbers.layers,
+        num_attention_heads=numbers.heads, intermediate_size=numbers.inner, conv_dim=(numbers.channels,) * 7,
+        conv_kernel=_KERNELS, conv_stride=_STRIDES, conv_bias=norm == "layer", feat_extract_norm=norm,
+        do_stable_layer_norm=norm == "layer", num_conv_pos_embeddings=numbers.reach,
+        num_conv_pos_embedding_groups=numbers.groups, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        architectures=["Wav2Vec2ForCTC"],
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         model = Wav2Vec2ForCTC(config)
@@ -86,7 +116,7 @@ def _huggingface(folder: Path, language: str, norm: Norm, seed: int) -> None:
     )  # fmt: skip
 
 
-def _torchaudio(folder: Path, language: str, norm: Norm, seed: int) -> None:
+def _torchaudio(folder: Path, language: str, norm: Norm, seed: int, numbers: _Numbers) -> None:
     import torch
     import torchaudio
 
@@ -94,14 +124,14 @@ def _torchaudio(folder: Path, language: str, norm: Norm, seed: int) -> None:
     labels = list(bundle.get_labels())
     params = bundle._params | {
         "extractor_mode": f"{norm}_norm",
-        "extractor_conv_layer_config": [[_CHANNELS, *shape] for shape in zip(_KERNELS, _STRIDES, strict=True)],
+        "extractor_conv_layer_config": [[numbers.channels, *shape] for shape in zip(_KERNELS, _STRIDES, strict=True)],
         "extractor_conv_bias": norm == "layer",
-        "encoder_embed_dim": _WIDTH,
-        "encoder_pos_conv_kernel": _REACH,
-        "encoder_pos_conv_groups": _GROUPS,
-        "encoder_num_layers": _LAYERS,
-        "encoder_num_heads": _HEADS,
-        "encoder_ff_interm_features": _INNER,
+        "encoder_embed_dim": numbers.width,
+        "encoder_pos_conv_kernel": numbers.reach,
+        "encoder_pos_conv_groups": numbers.groups,
+        "encoder_num_layers": numbers.layers,
+        "encoder_num_heads": numbers.heads,
+        "encoder_ff_interm_features": numbers.inner,
         "encoder_layer_norm_first": norm == "layer",
         "aux_num_out": len(labels),
     }
