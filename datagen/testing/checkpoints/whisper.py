@@ -1,9 +1,11 @@
-"""A tiny random Whisper in the form in which faster-whisper checkpoints are published.
+"""A random Whisper in the form in which faster-whisper checkpoints are published, tiny or of a published size.
 
 ``config.json``, ``model.bin`` (CTranslate2), ``vocabulary.json``, ``tokenizer.json`` and ``preprocessor_config.json``,
-made by the published way: a Transformers checkpoint through CTranslate2's own converter. The architecture is Whisper
-large-v3's with small numbers: one layer, 64 wide, 2048 tokens of text instead of 50257. In the published order and in
-full are the other tokens (100 languages, tasks, 1501 times), and so are the 30 s of 128 mel bands.
+made by the published way: a Transformers checkpoint through CTranslate2's own converter. ``tiny`` is Whisper large-v3
+with small numbers: one layer, 64 wide, 2048 tokens of text instead of 50257. In the published order and in full are the
+other tokens (100 languages, tasks, 1501 times), and so are the 30 s of 128 mel bands. ``base`` and ``large`` have the
+numbers of openai/whisper-base (but for Cantonese, a language it does not know) and of whisper-large-v3, for measuring
+speed; as published, their weights are kept in half precision.
 
 The weights are random, but not any: attention is sharp and the embeddings of the sound weigh more than those of the
 text, so that different sounds give different texts; the end-of-text token is likelier than others, so that texts end.
@@ -15,21 +17,41 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-LAYERS, WIDTH, HEADS = 1, 64, 2
-TEXT_TOKENS = 2048  #: the id of <|endoftext|>
+Size = Literal["tiny", "base", "large"]
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """``layers`` of the encoder and as many of the decoder; ``text_tokens``: the id of <|endoftext|>."""
+
+    layers: int
+    width: int
+    heads: int
+    inner: int
+    bands: int
+    text_tokens: int
+
+
+TEXT_TOKENS = 2048  #: of the tiny one
+_SIZES: dict[Size, _Numbers] = {
+    "tiny": _Numbers(layers=1, width=64, heads=2, inner=128, bands=128, text_tokens=TEXT_TOKENS),
+    "base": _Numbers(layers=6, width=512, heads=8, inner=2048, bands=80, text_tokens=50_257),
+    "large": _Numbers(layers=32, width=1280, heads=20, inner=5120, bands=128, text_tokens=50_257),
+}
 _TIMESTAMPS = 1501  # <|0.00|> to <|30.00|>
 #: How much longer than others the embeddings of end-of-text, no-speech and of times are.
 _ENDS, _SILENT, _TIMES = 1.7, 3.0, 0.2
 #: Signs that Whisper never writes (music notes, brackets): as in the published ``suppress_tokens``, by their text.
-_NOT_SPEECH = (*"\"#()*+/:;<=>@[\\]^_`{|}~", "♩", "♪", "♫", "♬", "♭", "♮", "♯")
+_NOT_SPEECH = (*'"#()*+/:;<=>@[\\]^_`{|}~', "♩", "♪", "♫", "♬", "♭", "♮", "♯")
 
 
-def build(folder: str | Path, seed: int = 0) -> Path:
-    """Write the checkpoint into ``folder`` (made if need be) in about 5 s; same seed, same weights.
+def build(folder: str | Path, seed: int = 0, size: Size = "tiny") -> Path:
+    """Write the checkpoint into ``folder`` (made if need be), a tiny one in about 5 s; same seed, same weights.
 
     Returns:
         The folder, for ``faster_whisper.WhisperModel(str(folder))`` or ``whisperx.load_model(str(folder), "cpu")``.
@@ -38,25 +60,26 @@ def build(folder: str | Path, seed: int = 0) -> Path:
     from ctranslate2.converters import TransformersConverter
     from transformers import WhisperForConditionalGeneration
 
-    folder = Path(folder)
+    folder, numbers = Path(folder), _SIZES[size]
     with tempfile.TemporaryDirectory() as temporary:
         source = Path(temporary)
-        ids = _write_tokenizer(source)
+        ids = _write_tokenizer(source, numbers.text_tokens)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = WhisperForConditionalGeneration(_config(ids))
+            model = WhisperForConditionalGeneration(_config(ids, numbers))
             _spread(model, ids)
         model.generation_config = _generation(ids)
         model.save_pretrained(source)
         preprocessor = {
             "feature_extractor_type": "WhisperFeatureExtractor", "processor_class": "WhisperProcessor",
-            "feature_size": 128, "sampling_rate": 16000, "hop_length": 160, "n_fft": 400, "chunk_length": 30,
+            "feature_size": numbers.bands, "sampling_rate": 16000, "hop_length": 160, "n_fft": 400, "chunk_length": 30,
             "n_samples": 480_000, "nb_max_frames": 3000, "padding_side": "right", "padding_value": 0.0,
             "return_attention_mask": False,
         }  # fmt: skip
         (source / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2), "utf-8")
         copied = ["tokenizer.json", "preprocessor_config.json"]
-        TransformersConverter(str(source), copy_files=copied).convert(str(folder), force=True)
+        converter = TransformersConverter(str(source), copy_files=copied)
+        converter.convert(str(folder), quantization=None if size == "tiny" else "float16", force=True)
     return folder
 
 
@@ -64,7 +87,7 @@ def build(folder: str | Path, seed: int = 0) -> Path:
 
 
 def special_tokens() -> list[str]:
-    """All tokens that are not text, in the order of large-v3; the first one's id is ``TEXT_TOKENS``."""
+    """All tokens that are not text, in the order of large-v3; the first one follows the last of the text."""
     from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
     tasks = ["translate", "transcribe", "startoflm", "startofprev", "nospeech", "notimestamps"]
@@ -72,7 +95,7 @@ def special_tokens() -> list[str]:
     return [f"<|{name}|>" for name in ("endoftext", "startoftranscript", *LANGUAGES, *tasks, *times)]
 
 
-def _write_tokenizer(folder: Path) -> dict[str, int]:
+def _write_tokenizer(folder: Path, text_tokens: int) -> dict[str, int]:
     """A byte-level tokenizer whose merges make syllables; returns the ids of all tokens."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import WhisperTokenizerFast
@@ -82,9 +105,9 @@ def _write_tokenizer(folder: Path) -> dict[str, int]:
     for left, right in _merges():
         vocabulary[left + right] = len(vocabulary)
         merges.append((left, right))
-        if len(vocabulary) == TEXT_TOKENS - 1:
+        if len(vocabulary) == text_tokens - 1:
             break
-    vocabulary[""] = TEXT_TOKENS - 1  # by this token, which says nothing, CTranslate2 knows a multilingual model
+    vocabulary[""] = text_tokens - 1  # by this token, which says nothing, CTranslate2 knows a multilingual model
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -108,7 +131,7 @@ def _bytes() -> list[str]:
 
 
 def _merges() -> Iterator[tuple[str, str]]:
-    """What to merge: letters to pairs, the same with a blank (Ġ) or a capital in front, pairs to syllables."""
+    """What to merge: letters to pairs, these with a blank (Ġ) or a capital in front, pairs to syllables and fours."""
     letters = "etaoinshrdlucmfwypvbgkjqxz"
     pairs = [a + b for a, b in product(letters, letters)]
     yield from product(letters, letters)
@@ -116,20 +139,23 @@ def _merges() -> Iterator[tuple[str, str]]:
     yield from (("Ġ" + a, b) for a, b in product(letters, letters))
     yield from product(letters.upper(), letters)
     yield from product(pairs, letters)
+    yield from (("Ġ" + pair, letter) for pair, letter in product(pairs, letters))
+    yield from product(pairs, pairs)
 
 
 # --- Model --------------------------------------------------------------------------------------------------
 
 
-def _config(ids: dict[str, int]) -> Any:
+def _config(ids: dict[str, int], numbers: _Numbers) -> Any:
     from transformers import WhisperConfig
 
     end = ids["<|endoftext|>"]
     return WhisperConfig(
-        vocab_size=len(ids), num_mel_bins=128, d_model=WIDTH, encoder_layers=LAYERS, decoder_layers=LAYERS,
-        encoder_attention_heads=HEADS, decoder_attention_heads=HEADS, encoder_ffn_dim=WIDTH * 2,
-        decoder_ffn_dim=WIDTH * 2, max_source_positions=1500, max_target_positions=448,
-        decoder_start_token_id=ids["<|startoftranscript|>"], pad_token_id=end, bos_token_id=end, eos_token_id=end,
+        vocab_size=len(ids), num_mel_bins=numbers.bands, d_model=numbers.width, encoder_layers=numbers.layers,
+        decoder_layers=numbers.layers, encoder_attention_heads=numbers.heads, decoder_attention_heads=numbers.heads,
+        encoder_ffn_dim=numbers.inner, decoder_ffn_dim=numbers.inner, max_source_positions=1500,
+        max_target_positions=448, decoder_start_token_id=ids["<|startoftranscript|>"], pad_token_id=end,
+        bos_token_id=end, eos_token_id=end,
     )  # fmt: skip
 
 
