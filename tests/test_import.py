@@ -19,13 +19,17 @@ ROOT = Path(__file__).parent.parent
 HEAVY = {
     "av", "datasets", "faiss", "faster_whisper", "fsspec", "jinja2", "jsonschema", "matplotlib", "numpy", "onnxruntime",
     "pandas", "pocketsphinx", "pyarrow", "ray", "scipy", "sentence_transformers", "soundfile", "soxr", "torch",
-    "transformers", "vllm",
+    "transformers", "vllm", "whisperx", "funasr", "ctranslate2", "pyannote", "torchaudio", "nltk", "omegaconf",
+    "safetensors", "tokenizers", "huggingface_hub",
 }  # fmt: skip
 #: What any module of the package may load when imported; the rest waits until it is needed.
 ALLOWED_BELOW_TOP = {"numpy", "pyarrow", "jinja2", "jsonschema", "fsspec", "soundfile", "soxr"}
 
 #: Libraries that a declared one always brings: torch by sentence-transformers, onnxruntime by faster-whisper, ...
-BROUGHT_ALONG = {"torch", "transformers", "onnxruntime", "huggingface-hub", "click", "pandas"}
+BROUGHT_ALONG = {
+    "torch", "transformers", "onnxruntime", "huggingface-hub", "click", "pandas", "ctranslate2", "tokenizers",
+    "safetensors", "omegaconf", "pyannote-audio", "pyannote-core", "nltk",
+}  # fmt: skip
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -70,7 +74,8 @@ def test_no_module_imports_an_engine_or_a_model_library_by_itself() -> None:
 def test_every_library_imported_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     declared = {plain(re.split(r"[\[<>=!~; ]", line)[0]) for line in project["dependencies"]}
-    optional = {plain(re.split(r"[\[<>=!~; ]", line)[0]) for line in project["optional-dependencies"]["s3"]}
+    extras = project["optional-dependencies"]
+    optional = {plain(re.split(r"[\[<>=!~; ]", line)[0]) for line in [*extras["s3"], *extras["models"]]}
     owners = packages_distributions()
     wanted: dict[str, set[str]] = {}
     for file in (ROOT / "datagen").rglob("*.py"):

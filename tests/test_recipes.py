@@ -9,6 +9,7 @@ import yaml
 
 from datagen.config import available, load
 from datagen.pipeline import Pipeline
+from datagen.quality.licences import published
 from datagen.tables import MODES, TASKS
 
 RECIPES = sorted(available())
@@ -45,10 +46,31 @@ def test_offline_means_embedded_backends_only(name: str) -> None:
     assert configs["write"].writer == "template"
 
 
-def test_the_profile_adds_no_stage() -> None:
-    profile = yaml.safe_load(available("profile")["offline"].read_text("utf-8"))
+@pytest.mark.parametrize("profile", sorted(available("profile")))
+def test_a_profile_adds_no_stage(profile: str) -> None:
+    laid_over = yaml.safe_load(available("profile")[profile].read_text("utf-8"))
     for name in RECIPES:
-        assert set(profile["stages"]) <= set(load(name).configs)
+        assert {stage for stage, settings in laid_over["stages"].items() if settings} <= set(load(name).configs)
+        left_out = {stage for stage, settings in laid_over["stages"].items() if settings is None}
+        assert not left_out & set(load(name, profile=profile).configs)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_name_the_real_models(name: str) -> None:
+    configs = load(name).configs
+    backends = {stage: configs[stage].backend for stage in ("transcribe", "emotion", "affect")}
+    assert backends == {"transcribe": "whisperx", "emotion": "emotion2vec", "affect": "audeering"}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_permissive_means_makers_that_allow_commercial_use(name: str) -> None:
+    licences = published()
+    stages = load(name, profile="permissive").stages()
+    makers = [maker for stage in stages.values() for maker in stage.provenance()]
+    assert {maker.model for maker in makers if not licences.permissions(maker.licence).commercial} == set()
+    assert any(
+        not licences.permissions(m.licence).commercial for s in load(name).stages().values() for m in s.provenance()
+    )
 
 
 @pytest.mark.parametrize("name", sorted(set(RECIPES) - {"full"}))

@@ -58,6 +58,7 @@ def offline() -> None:
     """From here on no model library looks anything up on a network: all files come from the manifest's cache."""
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
         os.environ[name] = "1"
+    os.environ["PYANNOTE_METRICS_ENABLED"] = "0"  # else it reports to its makers; read anew before every report
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 

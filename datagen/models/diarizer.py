@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -25,6 +24,7 @@ import yaml
 
 from datagen.errors import RunError
 from datagen.models.batching import empty_cache, out_of_memory
+from datagen.models.device import offline
 from datagen.speech.turns import SOURCE
 from datagen.tables import SAMPLE_RATE
 
@@ -106,8 +106,7 @@ class Diarizer:
     """
 
     def __init__(self, path: Path, device: str = "cpu", batch_seconds: float = 160.0, *, own: bool = True) -> None:
-        # Read whenever something is about to be reported, so it also holds if pyannote is loaded already.
-        os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
+        offline()
         check_config(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that torchcodec finds no FFmpeg; sound is handed over as arrays

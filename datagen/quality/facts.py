@@ -69,7 +69,7 @@ REQUIRED_COLUMNS = ("duration", "sex", "age_years", "speech_lang", "style", "lev
 OPTIONAL_COLUMNS = (
     "transcript", "words", "text_lang", "emotion", "label_source", "sentiment", "arousal", "dominance", "valence",
     "f0_median_hz", "f0_range_st", "rate_syl_s", "pause_ratio", "longest_pause_s", "events", *LEVEL_FIELDS,
-    "cue_relation", "transcript_source", "asr_confidence", "sex_predicted",
+    "cue_relation", "transcript_source", "asr_confidence", "asr_flags", "sex_predicted",
 )  # fmt: skip
 
 #: Least confidence of a recognised transcript that counts as known: at 0.8 the embedded recogniser has 3 % of its words
@@ -157,11 +157,12 @@ def from_row(row: Mapping[str, Any]) -> Record:
 
 
 def _sure_of_words(row: Mapping[str, Any]) -> bool:
-    """Whether the words may be asked about. A recogniser's are, when it is confident; the corpus's own always."""
+    """Whether the words may be asked about. The corpus's own always; a recogniser's when it is confident and nothing
+    looks invented."""
     if row.get("transcript_source") != "pseudo":
         return True
     confidence = row.get("asr_confidence")
-    return confidence is not None and confidence >= SURE_CONFIDENCE
+    return confidence is not None and confidence >= SURE_CONFIDENCE and not row.get("asr_flags")
 
 
 def format_number(name: str, number: float) -> str:
@@ -262,7 +263,8 @@ def _name(value: Any) -> str | None:
 def _spans(items: Iterable[Mapping[str, Any]] | None, key: str) -> Iterable[Span]:
     for item in items or ():
         if item is not None and (text := neutralise(item.get(key) or "")):
-            yield Span(text, _number(item.get("start")), _number(item.get("end")))
+            own = item.get("flag") != "interpolated"  # else the times are those of the words beside it
+            yield Span(text, *(_number(item.get(time)) if own else None for time in ("start", "end")))
 
 
 def _timed(span: Span) -> list[Any]:

@@ -104,3 +104,20 @@ def test_words_a_recogniser_is_unsure_of_are_left_out(row, source, confidence, k
     record = facts.from_row(row)
     assert (record.transcript is not None) is known
     assert bool(record.words) is (known and bool(row["words"]))
+
+
+def test_words_that_look_invented_are_left_out(row):
+    heard = row | {"transcript": "thank you", "transcript_source": "pseudo", "asr_confidence": 0.95}
+    assert facts.from_row(heard | {"asr_flags": []}).transcript == "thank you"
+    assert facts.from_row(heard | {"asr_flags": ["boilerplate"]}).transcript is None
+    assert facts.from_row(heard | {"asr_flags": ["boilerplate"], "transcript_source": "gold"}).transcript == "thank you"
+
+
+def test_times_taken_from_the_neighbours_are_no_facts(row):
+    words = [
+        {"word": "up", "start": 0.1, "end": 0.2, "score": 0.9, "flag": None},
+        {"word": "24", "start": 0.2, "end": 0.4, "score": 0.9, "flag": "wildcard"},
+        {"word": "%", "start": 0.2, "end": 0.4, "score": None, "flag": "interpolated"},
+    ]
+    record = facts.from_row(row | {"transcript": "up 24 %", "words": words})
+    assert [(span.text, span.start) for span in record.words] == [("up", 0.1), ("24", 0.2), ("%", None)]

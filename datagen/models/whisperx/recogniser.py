@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -104,7 +103,6 @@ class WhisperX:
         max_tokens_per_second: float | None = None,
     ) -> None:  # fmt: skip
         device.offline()
-        os.environ["PYANNOTE_METRICS_ENABLED"] = "0"  # else pyannote.audio reports to its makers, over the network
         with _quiet():
             from whisperx.asr import load_model
 
