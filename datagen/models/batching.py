@@ -7,6 +7,7 @@ answers. Batches are planned from the lengths alone: the same rows give the same
 from __future__ import annotations
 
 import logging
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from datagen.errors import DatagenError, EnvironmentFault, RowError
+from datagen.models.device import settle_threads
 from datagen.speech.audio import decode_flac
 from datagen.stage import Reject
 from datagen.tables import SAMPLE_RATE
@@ -103,6 +105,8 @@ class Batcher:
             Whatever ``forward`` raises when not a single row passes: then the model is at fault, not the rows.
             EnvironmentFault: one row alone does not fit in memory.
         """
+        if "torch" in sys.modules:
+            settle_threads()
         wanted = list(range(len(audio))) if rows is None else list(rows)
         lengths = [round((seconds[row] or 0.0) * SAMPLE_RATE) for row in wanted]
         batches = plan(lengths, int(self.seconds * SAMPLE_RATE), equal=self.equal)
@@ -191,8 +195,6 @@ def out_of_memory(error: BaseException) -> bool:
 
 def empty_cache() -> None:
     """Hand cached blocks of the GPU back; nothing happens where torch or a GPU is not in use."""
-    import sys
-
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

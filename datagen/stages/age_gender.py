@@ -55,9 +55,6 @@ class AgeGender(Stage):
 
     def setup(self) -> None:
         device.offline()
-        import torch
-
-        torch.set_num_threads(device.threads())
         (model,) = self.models()
         self.predict = audeering.AgeGender(model.folder, device.resolve(self.config.device))
         self.batcher = audeering.batcher(model.entry.name, self.predict.network, self.config.batch_seconds)

@@ -115,7 +115,7 @@ class Emotion(Stage):
         (model,) = self.models()
         if lacking := emotion2vec.missing(model):
             raise EnvironmentFault(lacking)
-        self.model = emotion2vec.Emotion2vec(model.folder, device.resolve(self.config.device), device.threads())
+        self.model = emotion2vec.Emotion2vec(model.folder, device.resolve(self.config.device), device.THREADS)
         self.batcher = Batcher(model.entry.name, self.config.batch_seconds)
 
     def process(self, batch: pa.Table) -> Output:

@@ -104,12 +104,8 @@ class WhisperXTranscriber:
 
     def __init__(self, config: TranscribeConfig) -> None:
         device.offline()
-        import torch
-
         self.config = config
         self.device = device.resolve(config.device)
-        if self.device == "cpu":
-            torch.set_num_threads(device.threads())
         self._models = aligners(config)
         self._aligners: dict[str, aligner.Aligner] = {}
         self._decoder = Batcher("flac", config.batch_seconds)
@@ -133,6 +129,7 @@ class WhisperXTranscriber:
 
     def process(self, batch: pa.Table) -> Output:
         """Rows of ``tables.TRANSCRIBE``."""
+        device.settle_threads()
         langs = batch["speech_lang"].to_pylist()
         given = [transcripts.given(labels) for labels in batch["labels"].to_pylist()]
         rows: list[Row] = [{} for _ in langs]

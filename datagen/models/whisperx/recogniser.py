@@ -110,7 +110,7 @@ class WhisperX:
                 # Any detector will do here but WhisperX's own, which would be loaded a second time.
                 self.pipeline: Any = load_model(
                     str(model.folder), where, compute_type=compute_type, asr_options={"beam_size": beam_size},
-                    vad_model=object(), local_files_only=True, threads=device.threads(),
+                    vad_model=object(), local_files_only=True, threads=device.THREADS,
                 )  # fmt: skip
             except (RuntimeError, ValueError, OSError) as error:
                 raise RunError(
