@@ -26,8 +26,8 @@ class ModelConfig(StageConfig):
 
 
 def wants(config: ModelConfig) -> Resources:
-    """What a worker with a speech model asks for, unless the recipe says otherwise."""
-    return Resources(cpus=float(THREADS), gpus=0.0 if config.device == "cpu" else "auto", recycle_hours=50.0)
+    """What a worker with a speech model asks for, unless the recipe says otherwise: one CPU computes, one decodes."""
+    return Resources(cpus=2.0, gpus=0.0 if config.device == "cpu" else "auto", recycle_hours=50.0)
 
 
 def resolve(device: Device) -> str:
@@ -49,8 +49,9 @@ def resolve(device: Device) -> str:
 
 
 #: Threads of one model on a CPU. A constant: how a sum is split decides its last digits, and those must not depend on
-#: the machine or on how many workers share it (law 5). More cores serve more workers.
-THREADS = 2
+#: the machine or on how many workers share it (law 5). One, because several stages run side by side: threads that wait
+#: for each other on busy cores made tiny models twenty times slower. More cores serve more workers.
+THREADS = 1
 
 
 def settle_threads(count: int = THREADS) -> None:

@@ -59,7 +59,7 @@ class MiniLM:
         One text at a time: padding to a batch's longest text moves the last digits of all others, and then the
         same sentence would get another vector in another shard.
         """
-        settle_threads(1)  # one text is too little to share
+        settle_threads()
         vectors = np.zeros((len(texts), DIMENSIONS), np.float32)
         for row, text in enumerate(texts):
             vectors[row] = self._model.encode([text], show_progress_bar=False, convert_to_numpy=True)[0]
