@@ -16,6 +16,7 @@ from pydantic import Field
 
 from datagen import tables
 from datagen.models import device, pocketsphinx
+from datagen.models.manifest import Model
 from datagen.models.whisperx.vad import Method
 from datagen.speech.hallucination import Limits
 from datagen.stage import Output, Provenance, Resources, Stage, StageConfig
@@ -89,6 +90,9 @@ class Transcribe(Stage):
         if self.config.backend == "whisperx":
             return whisperx.semantics(self.config)
         return {"pocketsphinx": pocketsphinx.provenance().revision}
+
+    def models(self) -> tuple[Model, ...]:
+        return whisperx.models(self.config) if self.config.backend == "whisperx" else ()
 
     def provenance(self) -> tuple[Provenance, ...]:
         if self.config.backend == "whisperx":

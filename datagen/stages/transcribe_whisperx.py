@@ -84,13 +84,18 @@ def provenance(config: TranscribeConfig) -> tuple[Provenance, ...]:
     return tuple(makers)
 
 
+def models(config: TranscribeConfig) -> tuple[manifest.Model, ...]:
+    """Whisper, and the aligners of the languages that the recipe names; English's where it names none."""
+    named = {*config.languages, *config.aligners} or {"en"}
+    return (model(config), *(found for lang, found in aligners(config).items() if lang in named))
+
+
 def check(config: TranscribeConfig) -> str | None:
     if find_spec("whisperx") is None:
         return "whisperx is not installed; install the main environment: make setup-main"
     try:
-        problems = [lacking(model(config))]
-        wanted = {*config.languages, *config.aligners} if config.align else set()
-        problems += [manifest.missing(found) for lang, found in aligners(config).items() if lang in wanted]
+        whisper, *laying = models(config)
+        problems = [lacking(whisper), *map(manifest.missing, laying)]
     except UsageError as error:
         return str(error)
     return next((problem for problem in problems if problem), None)

@@ -264,3 +264,24 @@ def test_the_models_of_a_recipe_are_those_its_stages_name(cache, monkeypatch, tm
     assert [model.entry.name for model in _of_recipe(str(recipe), None, None)] == ["align-fr", "align-it"]
     changed = _of_recipe(str(recipe), None, ["stages.listens.names=[align-sv]"])
     assert [model.entry.name for model in changed] == ["align-sv"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "profile", "names"),
+    [
+        ("cpqa", None, "whisper-large-v3 align-en emotion2vec_plus_large audeering-dim audeering-age-gender-6"),
+        ("cpqa", "permissive", "whisper-large-v3 align-en"),
+        ("cpqa", "offline", ""),
+        ("full", None,
+         "whisper-large-v3 align-en emotion2vec_plus_large audeering-dim audeering-age-gender-6 ast-audioset"),
+    ],
+)  # fmt: skip
+def test_the_models_of_the_shipped_recipes_are_all_named(cache, recipe, profile, names):
+    assert [model.entry.name for model in _of_recipe(recipe, profile, None)] == names.split()
+
+
+def test_aligners_are_those_of_the_languages_that_the_recipe_names(cache):
+    languages = _of_recipe("cpqa", "permissive", ["stages.transcribe.languages=[de, fr]"])
+    assert [model.entry.name for model in languages] == ["whisper-large-v3", "align-de", "align-fr"]
+    without = _of_recipe("cpqa", "permissive", ["stages.transcribe.align=false"])
+    assert [model.entry.name for model in without] == ["whisper-large-v3"]
