@@ -251,6 +251,7 @@ class RayExecutor(Executor):
             self._on_death(member, value)
             return
         task, _ = member.queue.popleft()
+        member.deadline = math.inf
         if member.queue:
             self._watch_head(member)
         result: Any
@@ -282,10 +283,11 @@ class RayExecutor(Executor):
         """End a worker that has done its share; the next task that needs one starts a fresh one."""
         import ray
 
-        goodbye = member.actor.close.remote()
-        done, _ = ray.wait([goodbye], timeout=self._close_timeout_s)
-        if done:
-            _log_goodbye(member.pool.spec.name, goodbye)
+        with contextlib.suppress(ray.exceptions.RayError):  # gone already
+            goodbye = member.actor.close.remote()
+            done, _ = ray.wait([goodbye], timeout=self._close_timeout_s)
+            if done:
+                _log_goodbye(member.pool.spec.name, goodbye)
         _kill(member)
         member.pool.members.remove(member)
 
@@ -392,7 +394,7 @@ class _Pool:
 
 @dataclass(eq=False)
 class _Member:
-    """One actor. ``deadline`` is of its start until it is ready, then of the task at the head of its queue."""
+    """One actor. ``deadline`` is of its start until it is ready, then of the task at the head of its queue, if any."""
 
     pool: _Pool
     actor: Any

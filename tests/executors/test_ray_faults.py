@@ -56,6 +56,19 @@ def test_a_stopped_process_is_ended_at_its_deadline(make_ray):
     assert answers(executor, 1)[2].result == 2
 
 
+def test_an_idle_worker_has_no_deadline(make_ray, tmp_path):
+    executor = make_ray()
+    executor.open(POOL)
+    executor.open(PoolSpec("other", Making(), ONE))
+    executor.submit("work", Task(1, ("echo", 1), timeout_s=0.5))
+    assert answers(executor, 1)[1].fate is Fate.DONE
+    executor.submit("other", Task(2, ("hold", str(tmp_path))))
+    begun(executor, tmp_path)
+    assert executor.wait(1.0) == [], "what the first was given has long passed, and nobody minds"
+    (tmp_path / "go").touch()
+    assert answers(executor, 1)[2].fate is Fate.DONE
+
+
 def test_a_deadline_counts_from_the_head_of_the_queue(make_ray, tmp_path):
     executor = make_ray()
     executor.open(POOL)
