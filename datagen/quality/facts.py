@@ -157,8 +157,10 @@ def from_row(row: Mapping[str, Any]) -> Record:
 
 
 def _sure_of_words(row: Mapping[str, Any]) -> bool:
-    """Whether the words may be asked about. The corpus's own always; a recogniser's when it is confident and nothing
-    looks invented."""
+    """Whether the words may be asked about. The corpus's own, unless its letters were lost; a recogniser's when it is
+    confident and nothing looks invented."""
+    if "\ufffd" in (row.get("transcript") or ""):  # what decoders put in place of bytes that are no text
+        return False
     if row.get("transcript_source") != "pseudo":
         return True
     confidence = row.get("asr_confidence")

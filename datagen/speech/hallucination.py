@@ -9,7 +9,9 @@ compression    the text compresses too well: it repeats itself
 logprob        the recogniser itself hardly believes it
 no_speech      the recogniser itself thinks that nobody speaks
 repetition     the same words several times in a row
+script         letters that the language is not written in
 too_fast       more syllables than anybody can say in the time in which somebody speaks
+undecodable    tokens that are no letters: signs cut in the middle, U+FFFD
 =============  =====================================================================================================
 
 The limits on compression, log-probability and no-speech are those of Whisper's own decoder (Radford et al. 2022, 4.5),
@@ -19,6 +21,7 @@ which the batched call of WhisperX does not apply.
 from __future__ import annotations
 
 import re
+import unicodedata
 import zlib
 from collections.abc import Sequence
 from functools import cache
@@ -29,7 +32,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from datagen.resources import folder
 from datagen.speech import text
 
-FLAGS = ("boilerplate", "compression", "logprob", "no_speech", "repetition", "too_fast")
+#: What decoders put in place of bytes that are no text.
+UNDECODABLE = "\ufffd"
+
+FLAGS = ("boilerplate", "compression", "logprob", "no_speech", "repetition", "script", "too_fast", "undecodable")
 
 
 class Limits(BaseModel):
@@ -66,8 +72,10 @@ def flags(
         "logprob": avg_logprob < limits.avg_logprob,
         "no_speech": no_speech > limits.no_speech,
         "repetition": repeats(units(transcript)),
+        "script": foreign(transcript, lang),
         # Half a second is spared: detectors cut the edges of short calls.
         "too_fast": spoken > limits.syllables_per_second * (speech_s + 0.5),
+        "undecodable": UNDECODABLE in transcript,
     }
     return [name for name in FLAGS if signs[name]]
 
@@ -133,6 +141,45 @@ def syllables(transcript: str, lang: str | None) -> float:
     digits = sum(char.isdigit() for char in letters)
     others = sum(char.isalpha() for char in letters) - signs
     return signs + digits + others / _LETTERS
+
+
+# --- Script -------------------------------------------------------------------------------------------------
+
+#: Languages that are written in other letters than Latin ones, by the first word of these letters' Unicode names.
+_WRITTEN = {
+    "ARABIC": "ar fa ps sd ur", "ARMENIAN": "hy", "BENGALI": "as bn", "CJK": "ja ko yue zh",
+    "CYRILLIC": "az ba be bg bs kk mk mn ru sr tg tk tt uk uz", "DEVANAGARI": "hi mr ne sa", "ETHIOPIC": "am",
+    "GEORGIAN": "ka", "GREEK": "el", "GUJARATI": "gu", "GURMUKHI": "pa", "HANGUL": "ko", "HEBREW": "he yi",
+    "HIRAGANA": "ja", "KANNADA": "kn", "KATAKANA": "ja", "KHMER": "km", "LAO": "lo", "LATIN": "az bs sr tk uz",
+    "MALAYALAM": "ml", "MYANMAR": "my", "SINHALA": "si", "TAMIL": "ta", "TELUGU": "te", "THAI": "th", "TIBETAN": "bo",
+}  # fmt: skip
+_SCRIPTS = {
+    lang: {script for script, langs in _WRITTEN.items() if lang in langs.split()}
+    for lang in " ".join(_WRITTEN.values()).split()
+}
+
+
+def foreign(transcript: str, lang: str | None) -> bool:
+    """Whether letters stand in the text that nobody writes the language in. Latin ones are names and borrowed words
+    everywhere, until they are more than three quarters of all letters.
+
+    >>> foreign("Привет", "en"), foreign("iPhone を買った", "ja"), foreign("I bought it.", "ja"), foreign("?", "ja")
+    (True, False, True, False)
+    """
+    if lang is None:
+        return False
+    own = _SCRIPTS.get(lang, {"LATIN"})
+    scripts = [script for char in transcript if (script := _script(char))]
+    latin = scripts.count("LATIN")
+    return bool(set(scripts) - own - {"LATIN"}) or ("LATIN" not in own and 4 * latin > 3 * len(scripts))
+
+
+def _script(char: str) -> str | None:
+    """Of a letter or a vowel sign; None for all else, and for letters of no script in particular."""
+    if unicodedata.category(char)[0] not in "LM":
+        return None
+    name = re.sub(r"^(HALF|FULL)WIDTH ", "", unicodedata.name(char, "")).split(" ")[0]
+    return name if name in _WRITTEN else None
 
 
 # --- Boilerplate --------------------------------------------------------------------------------------------

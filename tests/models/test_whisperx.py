@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from datagen.errors import EnvironmentFault, RunError
 from datagen.models import manifest
 from datagen.models.whisperx import WhisperX, lacking, vad, windows
+from datagen.speech import hallucination
 from datagen.testing.speech import SENTENCES, synth
 
 TOLERANCE = 1e-4
@@ -197,7 +198,8 @@ def test_a_window_heard_for_both_language_and_text_is_encoded_once(everything, m
 
 
 def test_codes_are_iso_whatever_whisper_calls_them(everything):
-    assert {"jv", "no", "en", "zh"} <= everything.languages and "jw" not in everything.languages
+    assert {"jv", "no", "en", "zh", *hallucination._SCRIPTS} <= everything.languages
+    assert "jw" not in everything.languages
     (found,) = everything([speech(2, 1)], ["jv"])
     assert found.language == "jv"
     assert as_stock(found)["segments"] == stock(everything, [speech(2, 1)], "jw")[0]["segments"]

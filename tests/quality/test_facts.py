@@ -113,6 +113,13 @@ def test_words_that_look_invented_are_left_out(row):
     assert facts.from_row(heard | {"asr_flags": ["boilerplate"], "transcript_source": "gold"}).transcript == "thank you"
 
 
+def test_a_text_that_lost_letters_is_left_out_whoever_wrote_it(row):
+    for source in ("gold", "pseudo"):
+        spoilt = facts.from_row(row | {"transcript": "Caf\ufffd, please", "transcript_source": source, "asr_flags": []})
+        assert spoilt.transcript is None and not spoilt.has("words")
+    assert facts.from_row(row | {"transcript": "Café, please"}).transcript == "Café, please"
+
+
 def test_times_taken_from_the_neighbours_are_no_facts(row):
     words = [
         {"word": "up", "start": 0.1, "end": 0.2, "score": 0.9, "flag": None},

@@ -124,7 +124,7 @@ def test_a_farewell_within_a_sentence_is_speech():
 
 
 def test_flags_are_sorted_and_known():
-    text = "Thanks for watching! " * 12
+    text = "Thanks for watching! " * 12 + "\ufffd спасибо"
     found = signs(text, speech_s=1.0, avg_logprob=-2, no_speech=0.9)
     assert tuple(found) == FLAGS == tuple(sorted(FLAGS))
     assert hallucination.version()
@@ -132,3 +132,43 @@ def test_flags_are_sorted_and_known():
 
 def test_an_empty_text_has_no_sign_of_its_own():
     assert signs("") == []
+
+
+# --- Letters ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "lang"),
+    [
+        ("Спасибо.", "en"),
+        ("I see. 谢谢", "de"),
+        ("Thank you so much.", "ja"),
+        ("Привет", "el"),
+        ("こんにちは", "zh"),
+        ("नमस्ते", "ur"),
+    ],
+)
+def test_letters_that_the_language_is_not_written_in_are_a_sign(text, lang):
+    assert "script" in signs(text, lang)
+
+
+@pytest.mark.parametrize(
+    ("text", "lang"),
+    [
+        ("Łódź, naïve, Ærø: 5 µm!", "pl"),
+        ("iPhone を買ったよ。コーヒーも、人々も。", "ja"),
+        ("ﾊﾝｶｸ", "ja"),
+        ("Dobro jutro, добро јутро", "sr"),
+        ("मैंने email भेजा", "hi"),
+        ("漢字와 한글", "ko"),
+        ("...", "ru"),
+        ("Привет", None),
+    ],
+)
+def test_names_borrowed_words_and_second_scripts_are_none(text, lang):
+    assert "script" not in signs(text, lang)
+
+
+def test_bytes_that_are_no_letters_are_a_sign():
+    assert signs("Caf\ufffd, please.") == ["undecodable"]
+    assert signs("Café, please.") == []

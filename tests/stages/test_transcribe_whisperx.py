@@ -248,6 +248,9 @@ def test_a_flagged_text_is_kept_but_never_sure(folders):
     assert doubtful["asr_confidence"] == 0.5 < SURE_CONFIDENCE
     assert judge(heard(" Nobody told me."), None)["asr_flags"] == []
     assert judge(heard(" Nobody.", no_speech=0.9, avg_logprob=-1.2), None)["asr_flags"] == ["logprob", "no_speech"]
+    cut, strange = judge(heard(" Nobody t\ufffd"), None), judge(heard(" Никто."), None)
+    assert (cut["asr_flags"], strange["asr_flags"]) == (["undecodable"], ["script"])
+    assert max(cut["asr_confidence"], strange["asr_confidence"]) < SURE_CONFIDENCE
     assert judge(heard(" ..."), None)["transcript_reason"] == "Whisper heard no words"
 
 
