@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from datagen.errors import EnvironmentFault
+from datagen.errors import EnvironmentFault, RowError
 from datagen.models import manifest
 from datagen.models.batching import Batcher, Floats, pad
 
@@ -109,6 +109,9 @@ class Network:
         """Each sound (float32 [samples], 16 kHz) -> head -> its outputs, in the order of ``heads`` as given.
 
         A sound too short for one frame (25 ms) gets NaN. What shares the call changes nothing but float noise.
+
+        Raises:
+            RowError: what the model says of a sound that is long enough is not a number.
         """
         nothing = {name: np.full(len(outputs), np.nan) for name, outputs in self.heads.items()}
         answers = [nothing] * len(sounds)
@@ -142,6 +145,8 @@ class Network:
                 head = self.parts[name]
                 out = head["out_proj"](torch.tanh(head["dense"](pooled)))
                 found[name] = out[:, order].double().cpu().numpy()
+        if not all(np.isfinite(values).all() for values in found.values()):
+            raise RowError("NotFinite", "the model's answer is not a number")
         return found
 
 
@@ -212,12 +217,13 @@ def _weights(folder: Path) -> dict[str, Any]:
 
 
 def _fill(parts: Any, state: Mapping[str, Any], folder: Path) -> None:
-    """Load ``state`` into ``parts``; what is missing, left over or of another shape is an error."""
+    """Load ``state`` into ``parts``; what is missing, left over, of another shape or no number is an error."""
     own = parts.state_dict()
     wrong = {
         "missing": sorted(own.keys() - state.keys() - {_TRAINING_ONLY}),
         "left over": sorted(state.keys() - own.keys() - {_TRAINING_ONLY}),
         "of another shape": sorted(n for n in own.keys() & state.keys() if own[n].shape != state[n].shape),
+        "not finite": sorted(n for n in own.keys() & state.keys() if not state[n].isfinite().all()),
     }
     told = "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in wrong.items() if names)
     if told:

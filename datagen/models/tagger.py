@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from datagen.errors import RunError
+from datagen.errors import RowError, RunError
 from datagen.models.batching import empty_cache, out_of_memory
 from datagen.resources import folder
 from datagen.tables import SAMPLE_RATE
@@ -138,8 +138,8 @@ class Tagger:
         batch_seconds: seconds per batch of windows, of which each counts 10.24; halved where memory runs out.
 
     Raises:
-        RunError: weights are missing, left over or of another shape (the model would be random, without a word), or
-            none of its labels is an event.
+        RunError: weights are missing, left over or of another shape (the model would be random, without a word), or not
+            finite, or none of its labels is an event.
     """
 
     def __init__(self, path: Path, device: str = "cpu", batch_seconds: float = 160.0) -> None:
@@ -160,6 +160,8 @@ class Tagger:
                     f"{path}: {what.replace('_', ' ')} in model.safetensors ({len(report[what])}: {listed}, ...); "
                     "this is not the model that its config.json describes"
                 )
+        if endless := [name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()]:
+            raise RunError(f"{path}: {len(endless)} weights in model.safetensors are not finite ({endless[0]}, ...)")
         self.model = model.eval().to(device)
         self.device = device
         self._batch = max(1, int(batch_seconds / WINDOW_COST_S))
@@ -199,8 +201,14 @@ class Tagger:
         return np.concatenate(parts)
 
     def scores(self, sounds: Sequence[Floats]) -> Scores:
-        """Scores of ``self.events``, rounded: float64 [sounds, events]; the largest of the classes that mean it."""
+        """Scores of ``self.events``, rounded: float64 [sounds, events]; the largest of the classes that mean it.
+
+        Raises:
+            RowError: a score is not a number.
+        """
         found = self.classes(sounds).astype(np.float64)
+        if not np.isfinite(found).all():
+            raise RowError("NotFinite", "the tagger gives scores that are not numbers")
         best = np.stack([found[:, columns].max(axis=1) for columns in self._columns], axis=1)
         return np.asarray(np.round(best, DECIMALS))
 

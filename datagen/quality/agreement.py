@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from datagen import tables
 from datagen.errors import UsageError
+from datagen.quality.emotions import emotion_table
 from datagen.resources import folder
 
 DIMENSIONS = ("arousal", "valence")
@@ -95,9 +96,12 @@ def affect_agreement(table: pa.Table) -> pa.Table:
 def gold_agreement(table: pa.Table) -> pa.Array:
     """Columns ``emotion``, ``label_source``, ``emotion_predicted`` -> whether corpus and model say the same.
 
-    Null where the label is not the corpus's, or where either is missing.
+    A model of one's own may have other names ("anger"); they are read as those of a corpus are. Null where the label is
+    not the corpus's, or where either is missing.
     """
-    same = pc.equal(table["emotion"], table["emotion_predicted"])
+    names = pc.unique(table["emotion_predicted"]).drop_null()
+    meant = pa.array([emotion_table().lookup(name)[1] or name for name in names.to_pylist()], pa.string())
+    same = pc.equal(table["emotion"], meant.take(pc.index_in(table["emotion_predicted"], names)))
     gold = pc.fill_null(pc.equal(table["label_source"], "gold"), False)
     found = pc.if_else(gold, same, pa.scalar(None, pa.bool_()))
     return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found

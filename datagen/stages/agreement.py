@@ -12,12 +12,13 @@ import pyarrow as pa
 
 from datagen import tables
 from datagen.quality.agreement import affect_agreement, gold_agreement, quadrants
+from datagen.quality.emotions import emotion_table
 from datagen.stage import Kind, Output, Provenance, Stage
 
 
 class Agreement(Stage):
     name = "agreement"
-    version = "1"
+    version = "2"
     table = "clips"
     kind = Kind.MAP
     reads = (
@@ -27,7 +28,7 @@ class Agreement(Stage):
     batch_rows = 1 << 16
 
     def semantics(self) -> dict[str, Any]:
-        return {"emotion_quadrants": quadrants().version}
+        return {"emotion_quadrants": quadrants().version, "emotion_labels": emotion_table().version}
 
     def provenance(self) -> tuple[Provenance, ...]:
         note = "ranks of arousal and valence held against schemas/emotion_quadrants.yaml"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datagen.errors import EnvironmentFault
+from datagen.errors import EnvironmentFault, RowError
 from datagen.models import audeering
 from datagen.models.batching import Floats, pad
 from datagen.testing.checkpoints import audeering as checkpoints
@@ -235,6 +235,24 @@ def test_a_head_is_never_random(spoil: Callable[[dict[str, Any]], Any], told: st
     torch.save(state, file)
     with pytest.raises(EnvironmentFault, match=told):
         audeering.Dimensions(tmp_path, "cpu")
+
+
+def test_weights_that_are_no_numbers_are_an_error_and_not_a_column_of_nulls(tmp_path: Path) -> None:
+    import torch
+
+    file = checkpoints.build(tmp_path) / "pytorch_model.bin"
+    state = torch.load(file, weights_only=True)
+    state["classifier.dense.bias"][0] = torch.nan
+    torch.save(state, file)
+    with pytest.raises(EnvironmentFault, match=r"1 not finite: classifier\.dense\.bias"):
+        audeering.Dimensions(tmp_path, "cpu")
+
+
+def test_an_answer_that_is_no_number_is_refused(audeering_folder: Path) -> None:
+    broken = VARIED[0].copy()
+    broken[100] = np.nan
+    with pytest.raises(RowError, match="not a number"):
+        audeering.Dimensions(audeering_folder, "cpu")([broken, VARIED[1]])
 
 
 def test_one_model_is_not_taken_for_the_other(audeering_folder: Path, age_gender_folder: Path) -> None:

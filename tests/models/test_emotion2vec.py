@@ -242,6 +242,14 @@ def test_weights_of_another_shape_are_an_error(emotion2vec_folder: Path, tmp_pat
         Emotion2vec(folder, "cpu", 1)
 
 
+def test_weights_that_are_no_numbers_are_an_error(emotion2vec_folder: Path, tmp_path: Path) -> None:
+    def spoil(weights: dict[str, Any]) -> None:
+        weights["proj.bias"][0] = float("inf")
+
+    with pytest.raises(EnvironmentFault, match=r"1 are not finite \(proj\.bias\)"):
+        Emotion2vec(edited(emotion2vec_folder, tmp_path, spoil), "cpu", 1)
+
+
 def test_a_decoder_of_pretraining_is_neither_missed_nor_minded(emotion2vec_folder: Path, tmp_path: Path) -> None:
     def add(weights: dict[str, Any]) -> None:
         weights["d2v_model.modality_encoders.AUDIO.decoder.proj.bias"] = weights["proj.bias"]

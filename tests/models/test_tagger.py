@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datagen.errors import RunError
+from datagen.errors import RowError, RunError
 from datagen.models import tagger
 from datagen.models.tagger import Event, spans, thresholds, vocabulary, windows
 from datagen.tables import SAMPLE_RATE
@@ -127,6 +127,7 @@ def test_labels_are_found_by_name_whatever_their_order(tmp_path, tagger_folder):
             lambda w: w.update({"classifier.dense.weight": w["classifier.dense.weight"][:-1].clone()}),
             "does not fit config.json",
         ),
+        (lambda w: w["classifier.dense.bias"].fill_(float("nan")), "1 weights .* are not finite"),
     ],
 )
 def test_weights_that_do_not_fit_are_an_error(tmp_path, tagger_folder, change, says):
@@ -138,6 +139,14 @@ def test_weights_that_do_not_fit_are_an_error(tmp_path, tagger_folder, change, s
     save_file(weights, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(RunError, match=says):
         tagger.Tagger(tmp_path / "model")
+
+
+def test_scores_that_are_no_numbers_are_refused(model):
+    """Not a number is under no threshold: each such window would hold every event there is."""
+    broken = sound(1.0, 0)
+    broken[100] = np.nan
+    with pytest.raises(RowError, match="not numbers"):
+        model([sound(1.0, 1), broken], 2.0, 1.0, thresholds(0.3, {}))
 
 
 def test_out_of_memory_halves_the_batch_and_loses_nothing(tagger_folder, caplog):

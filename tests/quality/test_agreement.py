@@ -114,7 +114,7 @@ def test_the_opposite_voice_has_the_opposite_score(row: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("emotion", "source", "predicted", "expected"), [
     ("sad", "gold", "sad", True), ("sad", "gold", "angry", False), ("sad", "gold", None, None),
     (None, "gold", "sad", None), ("sad", "pseudo", "sad", None), ("sad", "requested", "angry", None),
-    ("sad", None, "sad", None),
+    ("sad", None, "sad", None), ("angry", "gold", "anger", True), ("sad", "gold", "unknown", False),
 ])  # fmt: skip
 def test_gold_against_model(emotion: str, source: str, predicted: str, expected: bool | None) -> None:
     row = {"emotion": emotion, "label_source": source, "emotion_predicted": predicted}

@@ -193,6 +193,8 @@ def _fill(model: Any, weights: dict[str, Any], folder: Path, tokens: Sequence[st
     odd = [name for name in sorted(own.keys() & weights.keys()) if shapes[name] != tuple(own[name].shape)]
     if odd := [name for name in odd if not (wrong_head and name.startswith("proj."))]:
         faults.append(f"{len(odd)} have another shape ({_some(odd)})")
+    if endless := [name for name in sorted(own.keys() & weights.keys()) if not weights[name].isfinite().all()]:
+        faults.append(f"{len(endless)} are not finite ({_some(endless)})")
     if faults:
         raise EnvironmentFault(
             f"{folder}: model.pt is not the model of its config.yaml and tokens.txt: {'; '.join(faults)}. Pull the "
