@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from datagen import pieces, sink
+from datagen import pieces, pools, sink
 from datagen.errors import EnvironmentFault, RunError, UsageError
 from datagen.executors.base import Completion, Executor, Fate, PoolSpec, Task
 from datagen.executors.recovery import MOST_LOST, Action, Piece, after_failure
@@ -25,10 +25,11 @@ from datagen.plan import Plan, Wanted
 from datagen.progress import EventLog, Tally, View
 from datagen.stage import Kind, Resources, Stage
 from datagen.store import Store, Unit
-from datagen.worker import Job, Refused, factory
+from datagen.worker import Job, Refused
 
-#: Deadline of a piece without its own: time to load models, and this many seconds per second of audio.
-BASE_TIMEOUT_S, TIMEOUT_PER_AUDIO_S = 600.0, 20.0
+#: Deadline of a piece without its own: time to load models, and this many seconds per second of audio. A clip counts
+#: as three seconds at least: Whisper hears 30 s however short it is, and a large one on a CPU takes most of a minute.
+BASE_TIMEOUT_S, TIMEOUT_PER_AUDIO_S, LEAST_AUDIO_S = 600.0, 20.0, 3.0
 #: A barrier (unless the recipe says otherwise) or a commit that takes longer hangs.
 WHOLE_TIMEOUT_S = 6 * 3600.0
 #: How often a barrier or a commit is tried, and how often its worker may be lost; no row can be blamed for these.
@@ -337,7 +338,8 @@ class Driver:
         asked = self.resources[work.job.stage].batch_timeout_s
         if asked is not None:
             return asked
-        return BASE_TIMEOUT_S + TIMEOUT_PER_AUDIO_S * sum(work.seconds[piece.lo : piece.hi] if work.seconds else [])
+        heard = work.seconds[piece.lo : piece.hi] if work.seconds else ()
+        return BASE_TIMEOUT_S + TIMEOUT_PER_AUDIO_S * sum(max(seconds, LEAST_AUDIO_S) for seconds in heard)
 
     def _wait(self, active: list[Work]) -> list[Work]:
         """Take in what finished; returns the units that are committed now."""
@@ -405,29 +407,11 @@ class Driver:
         return self._executor
 
     def _spec(self, name: str) -> PoolSpec:
-        """CPU stages with like needs share one pool of workers; a stage with a GPU or its own settings has its own."""
-        if name not in self._specs:
-            asked = self._settled(name)
-            own = bool(asked.gpus) or any(
-                value is not None for value in (asked.workers, asked.python, asked.recycle_hours)
+        if not self._specs:
+            self._specs = pools.specs(
+                self.pipeline, self.resources, self.wanted_stages, self.executor.gpus, self.store.files.url
             )
-            members = [name] if own else [n for n in self.wanted_stages if self._like(n, asked)]
-            label = name if own else f"cpu{asked.cpus:g}" + (f"-{asked.memory_gb:g}GB" if asked.memory_gb else "")
-            classes = {member: type(self.pipeline.stages[member]) for member in members}
-            spec = PoolSpec(label, factory(self.store.files.url, classes), asked)
-            self._specs |= dict.fromkeys(members, spec)
         return self._specs[name]
-
-    def _like(self, name: str, asked: Resources) -> bool:
-        return self._settled(name) == asked
-
-    def _settled(self, name: str) -> Resources:
-        """What a pool is told: ``gpus: auto`` decided by what there is, deadlines left to the driver."""
-        asked = self.resources[name]
-        gpus = asked.gpus
-        if gpus == "auto":
-            gpus = self.pipeline.stages[name].gpu_share if self.executor.gpus() else 0.0
-        return asked.model_copy(update={"batch_timeout_s": None, "gpus": gpus})
 
     def _admit(self, names: list[str]) -> None:
         """Refuse what can never run before the phase starts."""
@@ -439,8 +423,8 @@ class Driver:
         later = {self._spec(n).name for n in self.wanted_stages if self.pipeline.phase[n] > phase}
         self._close({self._spec(name).name for name in names} - later)
 
-    def _close(self, pools: set[str]) -> None:
-        for pool in sorted(pools & self._opened):
+    def _close(self, unneeded: set[str]) -> None:
+        for pool in sorted(unneeded & self._opened):
             self.executor.close(pool)
             self._opened.discard(pool)
 

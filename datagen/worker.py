@@ -22,8 +22,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datagen.digest import of_column, of_value
-from datagen.errors import DatagenError, RowError, RunError
+from datagen.errors import DatagenError, EnvironmentFault, RowError, RunError, UsageError
 from datagen.files import FULL, Files
+from datagen.models.batching import out_of_memory
 from datagen.stage import Kind, Output, Stage
 from datagen.store import ReadPlan, Store, Unit, spread, status_table
 from datagen.tables import DROPPED, ID, OK, PARENT, REJECTED, REJECTS, SKIPPED, STATUS_FIELDS, cast, nulls
@@ -107,12 +108,15 @@ class StageWorker:
 
     def _stage(self, job: Job) -> Stage:
         token = (job.stage, job.config.model_dump_json(), job.seed, job.artifacts)
-        if token not in self._stages:
-            stage = self.classes[job.stage](job.config, seed=job.seed)
-            stage.artifacts = {name: self.store.artifact(unit) for name, unit in job.artifacts}
-            stage.setup()
-            self._stages[token] = stage
-        return self._stages[token]
+        if token in self._stages:
+            return self._stages[token]
+        stage = self.classes[job.stage](job.config, seed=job.seed)
+        if job.commit and not job.pieces and stage.kind is not Kind.BARRIER:
+            return stage  # to put finished pieces together needs no model
+        stage.artifacts = {name: self.store.artifact(unit) for name, unit in job.artifacts}
+        _set_up(stage, job.stage)
+        self._stages[token] = stage
+        return stage
 
     def _read(self, job: Job) -> pa.Table:
         token = (job.unit, bool(job.pieces))  # putting finished pieces together needs no more than the ids
@@ -122,6 +126,21 @@ class StageWorker:
             while len(self._rows) > 1:  # pieces of one shard come in a row; more would only hold memory
                 self._rows.popitem(last=False)
         return self._rows[token]
+
+
+def _set_up(stage: Stage, name: str) -> None:
+    """No row can be blamed for a model that does not load: whatever is raised ends the run."""
+    try:
+        stage.setup()
+    except (EnvironmentFault, UsageError, RunError):
+        raise
+    except Exception as error:
+        if out_of_memory(error):
+            raise EnvironmentFault(
+                f"stage {name}: no memory to load its model ({error}); give it a larger share (resources.gpus), a "
+                "smaller model, or device: cpu"
+            ) from error
+        raise RunError(f"stage {name} could not be set up: {type(error).__name__}: {error}") from error
 
 
 def _blameless(job: Job, done: str, act: Callable[[], T]) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,6 +15,14 @@ ALLOWED = {
 }
 
 _reasons: list[str] = []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_models_but_ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test sees what the user has pulled, or leaves anything there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATAGEN_MODELS", str(tmp_path_factory.mktemp("models")))
+        yield
 
 
 def over_the_bound(reasons: list[str]) -> list[str]:

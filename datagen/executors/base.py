@@ -32,6 +32,9 @@ class PoolSpec:
     name: str
     factory: Callable[[], Worker]
     resources: Resources = field(default_factory=Resources)
+    #: Memory that a worker is likely to take although none is reserved (its model). Bounds how many there are, but
+    #: never refuses the first.
+    expected_gb: float = 0.0
 
     @property
     def most_audio_s(self) -> float:

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -47,6 +48,9 @@ class LocalExecutor(Executor):
                     f"cannot give it; use the ray executor, or leave stages.{pool.name}.resources.python away"
                 )
             admission.check([pool], machine)  # one runs at a time: sums do not matter
+        alone = [replace(pool, resources=pool.resources.model_copy(update={"workers": 1})) for pool in pools]
+        for doubt in admission.doubts(alone, machine):  # but every pool keeps its model in memory
+            _log.warning("%s", doubt)
 
     def gpus(self) -> float:
         return this_machine().gpus

@@ -84,6 +84,8 @@ class RayExecutor(Executor):
             session.check_interpreter(pool)
         admission.check(pools, machines, share_cpus=self._share_cpus)
         self._shares.update(admission.plan(pools, machines))
+        for doubt in admission.doubts(pools, machines):
+            _log.warning("%s", doubt)
         for pool in pools:
             wanted, planned = pool.resources.workers, self._shares[pool.name].workers
             if wanted is not None and planned < wanted:
@@ -463,8 +465,8 @@ def _actor_options(pool: PoolSpec, share: Share) -> dict[str, Any]:
         "max_restarts": 0,
         "max_task_retries": 0,
     }
-    if want.memory_gb > 0:
-        options["memory"] = int(want.memory_gb * 2**30)
+    if share.memory_gb > 0:
+        options["memory"] = int(share.memory_gb * 2**30)
     if want.python is not None:
         options["runtime_env"] = {"py_executable": want.python}
     return options

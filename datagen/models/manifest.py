@@ -10,7 +10,9 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -30,6 +32,9 @@ RECORD = "datagen-model.json"
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_DIGEST = re.compile(r"[0-9a-f]{32}")
+#: A file that was written just now may be written again within the same tick of the file system's clock.
+SETTLED_NS = 2_000_000_000
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
@@ -257,6 +262,12 @@ def missing(model: Model) -> str | None:
     return None
 
 
+def memory_gb(model: Model) -> float:
+    """What the model takes at the default batch, roughly: as the manifest says, less where its files are smaller."""
+    sizes = [path.stat().st_size for file in model.entry.files if (path := model.folder / file.path).is_file()]
+    return min(model.entry.memory_gb, 1.0 + 3.0 * sum(sizes) / 1e9) if sizes else model.entry.memory_gb
+
+
 def command(names: Iterable[str], *, again: bool = False) -> str:
     """The exact command that fetches these models."""
     return f"datagen models pull {'--again ' if again else ''}{' '.join(names)}"
@@ -269,17 +280,33 @@ def absent(models: Iterable[Model]) -> list[str]:
 
 
 def digest(path: Path) -> str:
-    """Revision of a user's own folder: a hash over names and contents of its files."""
+    """Revision of a user's own folder: a hash over names and contents of its files.
+
+    What was hashed once is known from then on, also to other processes, until a name, size or time of change differs:
+    a large model takes seconds to read, and every command and every worker asks.
+    """
     files = sorted(item for item in path.rglob("*") if item.is_file())
-    return _digest(path, tuple((file, (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files))
+    looks = [(str(file), (stat := file.stat()).st_size, stat.st_mtime_ns, stat.st_ctime_ns) for file in files]
+    return _digest(path, tuple(looks))
 
 
 @cache
-def _digest(path: Path, files: tuple[tuple[Path, int, int], ...]) -> str:
+def _digest(path: Path, files: tuple[tuple[str, int, int, int], ...]) -> str:
+    looks = hashlib.sha256(repr((str(path), files)).encode("utf-8", "surrogateescape"))
+    remembered = cache_folder() / ".digests" / looks.hexdigest()
+    with suppress(OSError, UnicodeDecodeError):
+        if _DIGEST.fullmatch(known_as := remembered.read_text("ascii")):
+            return known_as
     total = hashlib.blake2b(digest_size=16)
-    for file, _, _ in files:
+    for file in (Path(name) for name, *_ in files):
         total.update(file.relative_to(path).as_posix().encode() + b"\0")
         total.update(bytes.fromhex(sha256(file)))
+    if time.time_ns() - max((changed_ns for *_, changed_ns in files), default=0) > SETTLED_NS:
+        with suppress(OSError):  # read-only: it is hashed again next time
+            remembered.parent.mkdir(parents=True, exist_ok=True)
+            own = remembered.with_name(f"{remembered.name}.{os.getpid()}")
+            own.write_text(total.hexdigest(), "ascii")
+            own.rename(remembered)
     return total.hexdigest()
 
 

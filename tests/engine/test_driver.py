@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from datagen import driver, worker
-from datagen.errors import RunError, UsageError
+from datagen.errors import EnvironmentFault, RunError, UsageError
 from datagen.executors.base import Completion, Fate
 from datagen.executors.local import LocalExecutor
+from datagen.pools import expected_gb
 from datagen.run import Options, execute
 from datagen.status import stage_counts
 from datagen.store import Store
@@ -260,14 +263,100 @@ class Gpus(LocalExecutor):
         self.asked |= {pool.name: pool.resources for pool in pools}
 
 
-@pytest.mark.parametrize(("count", "share"), [(0.0, 0.0), (2.0, 0.25)])
-def test_a_share_of_a_gpu_is_asked_for_where_there_is_one(source, tmp_path, count, share):
+@pytest.mark.parametrize(
+    ("count", "given", "share"),
+    [
+        (0.0, {}, 0.0),
+        (2.0, {}, 0.25),
+        (1.0, {}, 0.2),  # five of them side by side on one
+        (1.0, {"talk": 0.6}, 0.1),
+    ],
+)
+def test_models_share_the_gpus_there_are_so_that_all_fit_side_by_side(source, tmp_path, count, given, share):
     executor = Gpus(count)
-    recipe = toy.recipe(source, square={"resources": {"gpus": "auto"}})
+    gpus = {name: given.get(name, "auto") for name in ("ingest", "talk", "cut", "square", "extra")}
+    settings = {name: {"resources": {"gpus": wanted}} for name, wanted in gpus.items()}
+    recipe = toy.recipe(source, stages=[*toy.DEFAULT, "talk", "extra"], **settings)
     execute(recipe, str(tmp_path / "run"), Options(progress="none", executor=lambda: executor), print)
-    pool = "square" if count else "cpu1"
-    assert executor.asked[pool].fixed_gpus == share
+    if not count:
+        assert "square" not in executor.asked
+    else:
+        asked = {name: executor.asked[name] for name in settings}
+        assert {name: one.fixed_gpus for name, one in asked.items()} == dict.fromkeys(settings, share) | given
+        assert sum(one.fixed_gpus for one in asked.values()) <= count
+        assert {one.workers for name, one in asked.items() if name not in given} == {int(count)}, "one model per GPU"
     assert all(resources.gpus != "auto" for resources in executor.asked.values())
+
+
+class Loads:
+    """What a stage with models says of them."""
+
+    def __init__(self, *models):
+        self.kept = [SimpleNamespace(entry=SimpleNamespace(task=task, memory_gb=gb, files=())) for task, gb in models]
+
+    def models(self):
+        return self.kept
+
+
+def test_a_stage_is_expected_to_hold_one_model_per_task():
+    assert expected_gb(Loads()) == 0
+    assert expected_gb(Loads(("asr", 10.0), ("align", 2.0), ("align", 4.0), ("align", 2.0))) == 14
+
+
+def test_many_short_clips_have_time_for_a_model_that_hears_half_a_minute_each(source, tmp_path):
+    asked = {}
+
+    class Watching(LocalExecutor):
+        def submit(self, pool, task):
+            asked[task.payload.stage, task.payload.pieces] = task
+            super().submit(pool, task)
+
+    execute(toy.recipe(source), str(tmp_path / "run"), Options(progress="none", executor=Watching), print)
+    clips = [(task, sum(hi - lo for lo, hi in pieces)) for (stage, pieces), task in asked.items() if stage == "square"]
+    assert any(rows > 1 for _, rows in clips)
+    assert all(task.timeout_s >= 600 + 60 * rows for task, rows in clips if rows)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "says"),
+    [
+        (
+            RuntimeError("Error(s) in loading state_dict"),
+            RunError,
+            "stage square could not be set up: RuntimeError: Error",
+        ),
+        (RuntimeError("CUDA failed with error out of memory"), EnvironmentFault, "no memory to load its model"),
+    ],
+)
+def test_a_model_that_does_not_load_is_no_rows_fault(run, monkeypatch, error, kind, says):
+    def setup(self):
+        raise error
+
+    monkeypatch.setattr(toy.Square, "setup", setup)
+    with pytest.raises(kind, match=re.escape(says) if kind is RunError else says):
+        run(max_reject_fraction=1.0)
+
+
+def test_no_model_is_loaded_to_put_finished_pieces_together(source, tmp_path, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(toy.Square, "setup", lambda self: loaded.append(self))
+
+    class Fresh(LocalExecutor):
+        """A worker for every task."""
+
+        def _run(self, pool, task):
+            if task.payload.stage == "square" and task.payload.commit:
+                self._workers.pop(pool)
+                before = len(loaded)
+                answer = super()._run(pool, task)
+                assert answer.fate is Fate.DONE and (task.payload.pieces or len(loaded) == before)
+                commits.append(task.payload.pieces)
+                return answer
+            return super()._run(pool, task)
+
+    commits = []
+    execute(toy.recipe(source), str(tmp_path / "run"), Options(progress="none", executor=Fresh), print)
+    assert () in commits, "a commit of nothing but parked pieces"
 
 
 def test_what_the_work_cost_is_added_up_over_pieces_shards_and_restarts(source, tmp_path, monkeypatch, space):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datagen.errors import UsageError
-from datagen.executors.admission import Machine, check, plan
+from datagen.executors.admission import Machine, check, doubts, plan
 from datagen.executors.base import PoolSpec
 from datagen.stage import Resources
 
@@ -77,6 +77,44 @@ def test_every_pool_gets_one_before_any_gets_two():
     assert {name: share.workers for name, share in shares.items()} == {"a": 1, "b": 1}
 
 
+def model(name: str, expected_gb: float, **wants: object) -> PoolSpec:
+    return PoolSpec(name, object, Resources(cpus=2, **wants), expected_gb)  # type: ignore[arg-type]
+
+
+def test_models_bound_the_workers_by_memory_and_refuse_no_small_machine():
+    models = [model("asr", 10), model("emotion", 4), model("affect", 4)]
+    large = [Machine(cpus=64, gpus=0, memory_gb=40)]
+    shares = plan(models, large)
+    assert sum(share.memory_gb * share.workers for share in shares.values()) <= 40
+    assert {name: share.workers for name, share in shares.items()} == {"asr": 2, "emotion": 3, "affect": 2}
+    assert len(doubts(models, large)) == 3
+    assert doubts(models, large)[0].startswith("stage 'asr': 2 workers instead of 11, since each is expected to take")
+    check(models, LAPTOP, share_cpus=True)
+    small = plan(models, LAPTOP)
+    assert {share.workers for share in small.values()} == {1}
+    assert sum(share.memory_gb for share in small.values()) <= 8, "Ray would wait for ever for more than there is"
+    assert (
+        "18 GB of memory with one worker each (asr 10, emotion 4, affect 4), and 8 are there"
+        in doubts(models, LAPTOP)[0]
+    )
+    assert len(doubts(models, LAPTOP)) == 1
+
+
+def test_memory_that_is_asked_for_overrules_what_is_expected():
+    large = [Machine(cpus=64, gpus=0, memory_gb=40)]
+    assert plan([model("asr", 10, memory_gb=2)], large)["asr"] == plan([pool(cpus=2, memory_gb=2)], large)["asr"]
+    assert doubts([model("asr", 10, memory_gb=2), pool("cpu1")], large) == []
+
+
+def test_what_is_expected_keeps_nobody_from_starting():
+    apart = [Machine(cpus=2, gpus=0, memory_gb=6), Machine(cpus=2, gpus=0, memory_gb=6)]
+    shares = plan(
+        [model("asr", 5), model("emotion", 3), PoolSpec("big", object, Resources(cpus=0, memory_gb=4))], apart
+    )
+    assert {share.workers for share in shares.values()} == {1}
+    assert shares["asr"].memory_gb == shares["emotion"].memory_gb == 0, "there is no place for all of them"
+
+
 wants = st.builds(
     pool,
     cpus=st.sampled_from([0, 0.25, 1, 2, 4]),
@@ -86,9 +124,9 @@ wants = st.builds(
 )
 
 
-@given(st.lists(wants, min_size=1, max_size=5))
+@given(st.lists(st.tuples(wants, st.sampled_from([0.0, 3.0, 40.0])), min_size=1, max_size=5))
 def test_a_plan_of_admitted_pools_never_exceeds_what_there_is(pools):
-    pools = [PoolSpec(f"stage{index}", one.factory, one.resources) for index, one in enumerate(pools)]
+    pools = [PoolSpec(f"stage{at}", one.factory, one.resources, expected) for at, (one, expected) in enumerate(pools)]
     try:
         check(pools, NODES)
     except UsageError:
@@ -97,6 +135,7 @@ def test_a_plan_of_admitted_pools_never_exceeds_what_there_is(pools):
     for unit in ("gpus", "memory_gb"):
         used = sum(getattr(one.resources, unit) * shares[one.name].workers for one in pools)
         assert used <= sum(getattr(machine, unit) for machine in NODES) + 1e-6
+    assert sum(share.memory_gb * share.workers for share in shares.values()) <= 80 + 1e-6
     assert sum(share.cpus * share.workers for share in shares.values()) <= 20 + 1e-6
     for one in pools:
         assert 1 <= shares[one.name].workers <= (one.resources.workers or 1000)

@@ -168,6 +168,39 @@ def test_a_folder_of_ones_own_is_revised_by_its_content(tmp_path):
     assert manifest.missing(third) == f"{own.resolve()} lacks model.pt, which a model like emotion2vec_plus_large has"
 
 
+def test_a_folder_is_hashed_once_for_all_processes_until_it_changes(cache, tmp_path, monkeypatch):
+    own = fill(tmp_path / "mine", "config.yaml", "model.pt", "tokens.txt")
+    monkeypatch.setattr(manifest, "SETTLED_NS", -1)
+    read: list[Path] = []
+    hashed = manifest.sha256
+    monkeypatch.setattr(manifest, "sha256", lambda path: read.append(path) or hashed(path))
+
+    def revision():
+        manifest._digest.cache_clear()  # as another process would ask
+        return manifest.find(str(own), "emotion2vec_plus_large").revision
+
+    first = revision()
+    assert len(read) == 3 and revision() == first and len(read) == 3
+    (own / "model.pt").write_text("MODEL.pt")
+    assert revision() != first and len(read) == 6
+    for remembered in (cache / ".digests").iterdir():
+        remembered.write_text("torn")
+    assert len({revision(), revision(), first}) == 2 and len(read) == 9
+
+
+def test_a_folder_that_was_written_just_now_is_not_taken_for_settled(cache, tmp_path):
+    own = fill(tmp_path / "mine", "config.yaml", "model.pt", "tokens.txt")
+    manifest.find(str(own), "emotion2vec_plus_large")
+    assert not (cache / ".digests").exists()
+
+
+def test_memory_is_the_manifests_unless_the_files_are_smaller(tmp_path):
+    entry = manifest.known("emotion2vec_plus_large")
+    assert manifest.memory_gb(Model(entry, tmp_path / "none", "main")) == entry.memory_gb > 2
+    own = fill(tmp_path / "mine", "config.yaml", "model.pt", "tokens.txt")
+    assert manifest.memory_gb(manifest.find(str(own), entry.name)) == pytest.approx(1.0, abs=0.01)
+
+
 def test_a_name_that_is_neither_model_nor_folder_is_told_with_the_nearest(cache):
     with pytest.raises(UsageError, match="did you mean 'emotion2vec_plus_large'"):
         manifest.find("emotion2vec_plus_larg", "emotion2vec_plus_large")
