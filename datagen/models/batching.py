@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -85,8 +85,12 @@ class Batcher:
     """
 
     def __init__(self, name: str, batch_seconds: float, *, equal: bool = False) -> None:
-        self.name, self.seconds, self.equal = name, batch_seconds, equal
-        self._said = False
+        self.name, self.equal = name, equal
+        self.room = Room(name, batch_seconds)
+
+    @property
+    def seconds(self) -> float:
+        return self.room.seconds
 
     def run(
         self, audio: pa.ChunkedArray, seconds: Sequence[float | None], forward: Callable[[list[Floats]], Sequence[T]],
@@ -113,7 +117,7 @@ class Batcher:
         answers: Answers[T] = Answers([None] * len(audio))
         failures: list[Exception] = []
         passed = heard = given = 0
-        for batch, sounds in _ahead([[wanted[at] for at in batch] for batch in batches], audio):
+        for batch, sounds in ahead([[wanted[at] for at in batch] for batch in batches], audio):
             good = [row for row in batch if not isinstance(sounds[row], RowError)]
             for row in batch:
                 error = sounds[row]
@@ -143,45 +147,75 @@ class Batcher:
     ) -> dict[int, tuple[T | None, Exception | None]]:
         """Answers by row. Halves what does not fit in memory and what fails, down to single rows."""
         found: dict[int, tuple[T | None, Exception | None]] = {}
-        todo = deque([list(sounds)] if sounds else [])
-        while todo:
-            rows = todo.popleft()
-            try:
-                answers = list(forward([sounds[row] for row in rows]))
-                if len(answers) != len(rows):
-                    raise RuntimeError(f"{self.name} gave {len(answers)} answers for {len(rows)} clips")
-                found |= {row: (answer, None) for row, answer in zip(rows, answers, strict=True)}
-                continue
-            except Exception as error:
-                if isinstance(error, DatagenError) and not isinstance(error, RowError):
-                    raise
-                failure: Exception = error
-            no_room = out_of_memory(failure)
-            if no_room:
-                self._make_room(rows, sounds)
-            if len(rows) > 1:
-                half = (len(rows) + 1) // 2
-                todo.extendleft([rows[half:], rows[:half]])
-            elif no_room:
-                seconds = len(sounds[rows[0]]) / SAMPLE_RATE
-                raise EnvironmentFault(
-                    f"{self.name}: {seconds:.1f} s of audio alone do not fit in the device's memory; give the stage a "
-                    "larger share (resources.gpus), a smaller model, or device: cpu"
-                ) from failure
-            else:
-                found[rows[0]] = (None, failure)
+
+        def work(rows: Sequence[int]) -> None:
+            answers = list(forward([sounds[row] for row in rows]))
+            if len(answers) != len(rows):
+                raise RuntimeError(f"{self.name} gave {len(answers)} answers for {len(rows)} clips")
+            found.update((row, (answer, None)) for row, answer in zip(rows, answers, strict=True))
+
+        def failed(rows: Sequence[int], error: Exception) -> None:
+            if isinstance(error, DatagenError) and not isinstance(error, RowError):
+                raise error
+            if out_of_memory(error):
+                self.room.shrink(len(rows), max(len(sounds[row]) for row in rows) / SAMPLE_RATE, error)
+            elif len(rows) == 1:
+                found[rows[0]] = (None, error)
+
+        halving([list(sounds)] if sounds else [], work, failed)
         return found
 
-    def _make_room(self, rows: list[int], sounds: dict[int, Floats]) -> None:
-        longest = max(len(sounds[row]) for row in rows) / SAMPLE_RATE
-        self.seconds = max(len(rows) * longest / 2, longest)
+
+def halving(
+    batches: Iterable[Sequence[int]],
+    work: Callable[[Sequence[int]], None],
+    failed: Callable[[Sequence[int], Exception], None],
+) -> None:
+    """``work`` on each batch and, where it fails, on its halves, down to single items.
+
+    Args:
+        batches: taken one at a time, so that later ones may be smaller.
+        failed: told of every failure; raises where halves are of no use.
+    """
+    for batch in batches:
+        todo = [batch]
+        while todo:
+            some = todo.pop()
+            try:
+                work(some)
+            except Exception as error:
+                failed(some, error)
+                if len(some) > 1:
+                    half = (len(some) + 1) // 2
+                    todo += [some[half:], some[:half]]
+
+
+class Room:
+    """``seconds`` of audio that a model is given at once: fewer when memory runs out, which is said once."""
+
+    def __init__(self, name: str, seconds: float) -> None:
+        self.name, self.seconds = name, seconds
+        self._said = False
+
+    def shrink(self, count: int, longest_s: float, error: Exception) -> None:
+        """``count`` items of up to ``longest_s`` did not fit: from now on half as much.
+
+        Raises:
+            EnvironmentFault: it was one item, and cannot be halved.
+        """
+        if count == 1:
+            raise EnvironmentFault(
+                f"{self.name}: {longest_s:.1f} s of audio alone do not fit in the device's memory; give the stage a "
+                "larger share (resources.gpus), a smaller model, or device: cpu"
+            ) from error
+        self.seconds = (count + 1) // 2 * longest_s
         empty_cache()
         if not self._said:
             self._said = True
             _log.warning(
-                "%s: out of memory with %d clips of up to %.1f s; going on with %.0f s per batch. Set batch_seconds to "
-                "that to be spared this",
-                self.name, len(rows), longest, self.seconds,
+                "%s: out of memory with %d sounds of up to %.1f s; going on with %.0f s per batch. Set batch_seconds "
+                "to that to be spared this",
+                self.name, count, longest_s, self.seconds,
             )  # fmt: skip
 
 
@@ -200,16 +234,16 @@ def empty_cache() -> None:
         torch.cuda.empty_cache()
 
 
-def _ahead(
-    batches: list[list[int]], audio: pa.ChunkedArray
-) -> Iterator[tuple[list[int], dict[int, Floats | RowError]]]:
-    """Each batch with its sounds, the one after it being decoded by a thread meanwhile."""
+def ahead(
+    batches: Sequence[Sequence[int]], audio: pa.ChunkedArray
+) -> Iterator[tuple[Sequence[int], dict[int, Floats | RowError]]]:
+    """Each batch of rows with their sounds, the batch after it being decoded by a thread meanwhile."""
 
-    def load(batch: list[int]) -> dict[int, Floats | RowError]:
+    def load(batch: Sequence[int]) -> dict[int, Floats | RowError]:
         return {row: _decode(audio[row]) for row in batch}
 
     with ThreadPoolExecutor(1, thread_name_prefix="decode") as thread:
-        waiting: deque[tuple[list[int], Future[dict[int, Floats | RowError]]]] = deque()
+        waiting: deque[tuple[Sequence[int], Future[dict[int, Floats | RowError]]]] = deque()
         for batch in batches:
             waiting.append((batch, thread.submit(load, batch)))
             if len(waiting) > 1:

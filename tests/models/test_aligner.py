@@ -70,7 +70,7 @@ def acoustics(folders: dict[tuple[str, str], Path]) -> dict[tuple[str, str], Aco
 def aligners(folders: dict[tuple[str, str], Path]) -> dict[tuple[str, str], Aligner]:
     built = {key: Aligner(_model(folder), "en") for key, folder in folders.items()}
     for one in built.values():
-        one.batch_seconds = 160.0  # one batch, as on a GPU
+        one.room.seconds = 160.0  # one batch, as on a GPU
     return built
 
 
@@ -364,9 +364,9 @@ def test_neither_order_nor_batch_size_matters(folders: dict[tuple[str, str], Pat
     one = Aligner(_model(folders["huggingface", "group"]), "en")
     lengths = np.random.default_rng(0).integers(9_000, 40_000, 9)
     segments = [Segment(_sound(int(length), at), TEXTS[at], 0.0, length / 16_000) for at, length in enumerate(lengths)]
-    assert one.batch_seconds == CPU_SECONDS
+    assert one.room.seconds == CPU_SECONDS
     small = one.align(segments)
-    one.batch_seconds = 160.0
+    one.room.seconds = 160.0
     for ours, backwards in zip(small, reversed(one.align(segments[::-1])), strict=True):
         _same(ours, backwards or [])
 
@@ -381,7 +381,7 @@ def test_out_of_memory_halves_the_batch(
     folders: dict[tuple[str, str], Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     one = Aligner(_model(folders["torchaudio", "group"]), "en")
-    one.batch_seconds = 160.0
+    one.room.seconds = 160.0
     segments = [Segment(_sound(16_000, at), f"word {at}", 0.0, 1.0) for at in range(7)]
     expected = one.align(segments)
     real, sizes = one._acoustic.log_probabilities, []
@@ -397,7 +397,8 @@ def test_out_of_memory_halves_the_batch(
         _same(ours, before or [])
     assert sizes == [7, 4, 2, 2, 3, 2, 1]
     assert [record.getMessage() for record in caplog.records if "out of memory" in record.getMessage()] == [
-        "align-en: out of memory with 7 segments of up to 1.0 s; going on with 4 s per batch"
+        "align-en: out of memory with 7 sounds of up to 1.0 s; going on with 4 s per batch. Set batch_seconds to that "
+        "to be spared this"
     ]
     sizes.clear()
     one.align(segments)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from datagen.errors import EnvironmentFault, RunError
 from datagen.models import manifest
+from datagen.models.batching import Room
 from datagen.models.whisperx import WhisperX, lacking, vad, windows
 from datagen.speech import hallucination
 from datagen.testing.speech import SENTENCES, synth
@@ -230,13 +231,12 @@ def test_out_of_memory_halves_the_batch_says_so_once_and_loses_nothing(everythin
             raise RuntimeError("CUDA failed with error out of memory")
         return encode(features)
 
-    monkeypatch.setattr(everything, "most", everything.most)
-    monkeypatch.setattr(everything, "_said", False)
+    monkeypatch.setattr(everything, "room", Room("tiny", 480.0))
     monkeypatch.setattr(everything._whisper, "encode", narrow)
     with caplog.at_level(logging.WARNING):
         assert [as_stock(one) for one in everything(sounds, ["en"] * 5)] == expected
         everything(sounds, ["en"] * 5)
-    assert sizes[0] == 5 and max(sizes[-3:]) <= 2
+    assert sizes == [5, 3, 2, 1, 2, 2, 2, 1], "what is smaller from now on is not tried larger again"
     assert sum("out of memory" in record.message for record in caplog.records) == 1
 
 
@@ -244,9 +244,9 @@ def test_one_window_that_does_not_fit_is_the_machine_s_fault(everything, monkeyp
     def full(features):
         raise RuntimeError("CUDA failed with error out of memory")
 
-    monkeypatch.setattr(everything, "most", everything.most)
+    monkeypatch.setattr(everything, "room", Room("tiny", 480.0))
     monkeypatch.setattr(everything._whisper, "encode", full)
-    with pytest.raises(EnvironmentFault, match="one window of 30 s alone"):
+    with pytest.raises(EnvironmentFault, match=r"tiny: 30\.0 s of audio alone do not fit"):
         everything([speech(1, 1), speech(2, 2)], ["en", "en"])
 
 

@@ -7,14 +7,11 @@ neither pandas nor NLTK's data is needed (``words``).
 
 from __future__ import annotations
 
-import logging
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from datagen.errors import EnvironmentFault
 from datagen.models import batching, manifest
 from datagen.models.aligner.trellis import best_paths
 from datagen.models.aligner.words import WILDCARD, Characters, Word, characters, words
@@ -24,8 +21,6 @@ from datagen.tables import SAMPLE_RATE
 
 #: Audio seconds per model batch on a CPU: more does not pay there (docs/transcription.md).
 CPU_SECONDS = 8.0
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,11 +62,10 @@ class Aligner:
 
         self.name = model.entry.name
         self.language = language
-        self.batch_seconds = min(batch_seconds, CPU_SECONDS) if device == "cpu" else batch_seconds
+        self.room = batching.Room(self.name, min(batch_seconds, CPU_SECONDS) if device == "cpu" else batch_seconds)
         #: Audio seconds of all calls, as they were and as the model was given them: ``audio_s``, ``padded_s``.
         self.metrics = {"audio_s": 0.0, "padded_s": 0.0}
         self._acoustic = load(model.folder, device)
-        self._said = False
 
     def align(self, segments: Sequence[Segment]) -> list[list[Word] | None]:
         """Words of each segment; None where there is nothing to align or the text does not fit into the sound.
@@ -85,24 +79,22 @@ class Aligner:
         texts = [characters(segment.text, self.language, self._acoustic.dictionary) for segment in segments]
         found: list[list[Word] | None] = [None] * len(segments)
         able = [at for at, text in enumerate(texts) if text and len(segments[at].samples)]
-        lengths = [len(segments[at].samples) for at in able]
-        todo = deque(batching.plan(lengths, int(self.batch_seconds * SAMPLE_RATE)))
-        while todo:
-            batch = todo.popleft()
-            rows = [able[at] for at in batch]
-            try:
-                answers = self._align([segments[at] for at in rows], [text for at in rows if (text := texts[at])])
-            except Exception as error:
-                if not batching.out_of_memory(error):
-                    raise
-                self._make_room([lengths[at] for at in batch], error)
-                half = (len(batch) + 1) // 2
-                todo.extendleft([batch[half:], batch[:half]])
-                continue
-            for at, answer in zip(rows, answers, strict=True):
+        lengths = [len(segment.samples) for segment in segments]
+
+        def work(some: Sequence[int]) -> None:
+            answers = self._align([segments[at] for at in some], [text for at in some if (text := texts[at])])
+            for at, answer in zip(some, answers, strict=True):
                 found[at] = answer
-            self.metrics["audio_s"] += sum(lengths[at] for at in batch) / SAMPLE_RATE
-            self.metrics["padded_s"] += batching.padded(lengths, [batch]) / SAMPLE_RATE
+            self.metrics["audio_s"] += sum(lengths[at] for at in some) / SAMPLE_RATE
+            self.metrics["padded_s"] += batching.padded(lengths, [some]) / SAMPLE_RATE
+
+        def failed(some: Sequence[int], error: Exception) -> None:
+            if not batching.out_of_memory(error):
+                raise error
+            self.room.shrink(len(some), max(lengths[at] for at in some) / SAMPLE_RATE, error)
+
+        plan = batching.plan([lengths[at] for at in able], int(self.room.seconds * SAMPLE_RATE))
+        batching.halving(([able[at] for at in batch] for batch in plan), work, failed)
         return found
 
     def _align(self, segments: Sequence[Segment], texts: Sequence[Characters]) -> list[list[Word] | None]:
@@ -130,19 +122,3 @@ class Aligner:
                 others[..., self._acoustic.blank] = -torch.inf
                 chosen = torch.where(picks == WILDCARD, others.max(2, keepdim=True).values, chosen)
             return every[..., self._acoustic.blank].cpu().numpy(), chosen.cpu().numpy(), frames
-
-    def _make_room(self, lengths: Sequence[int], error: Exception) -> None:
-        longest = max(lengths) / SAMPLE_RATE
-        if len(lengths) == 1:
-            raise EnvironmentFault(
-                f"{self.name}: {longest:.1f} s of audio alone do not fit in the device's memory; give the stage a "
-                "larger share (resources.gpus) or device: cpu"
-            ) from error
-        self.batch_seconds = max(len(lengths) * longest / 2, longest)
-        batching.empty_cache()
-        if not self._said:
-            self._said = True
-            _log.warning(
-                "%s: out of memory with %d segments of up to %.1f s; going on with %.0f s per batch",
-                self.name, len(lengths), longest, self.batch_seconds,
-            )  # fmt: skip

@@ -20,14 +20,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from datagen.errors import EnvironmentFault, RunError
+from datagen.errors import RunError
 from datagen.models import batching, device, manifest
 from datagen.models.whisperx import vad, windows
 from datagen.tables import SAMPLE_RATE
 
 Floats = npt.NDArray[np.float32]
-
-_log = logging.getLogger(__name__)
 
 #: Whisper's codes that are not ISO 639's.
 _ISO = {"jw": "jv"}
@@ -119,13 +117,12 @@ class WhisperX:
                 ) from error
             self.detector = vad.detector(method, where)
         self.name = model.entry.name
-        self.most = max(int(batch_seconds // vad.WINDOW_S), 1)
+        self.room = batching.Room(self.name, batch_seconds)
         self.max_tokens_per_second = max_tokens_per_second
         self.windows = 0  #: heard since it was loaded
         self._whisper: Any = self.pipeline.model
         self._bands: int = self._whisper.model.n_mels
         self._tokenizers: dict[str, Any] = {}
-        self._said = False
 
     @property
     def languages(self) -> frozenset[str]:
@@ -202,29 +199,20 @@ class WhisperX:
 
     def _fitting(self, items: Sequence[int], work: Callable[[Sequence[int]], None]) -> None:
         """``work`` on as many items at a time as fit in memory."""
-        todo = [items[at : at + self.most] for at in range(0, len(items), self.most)][::-1]
-        while todo:
-            some = todo.pop()
-            try:
-                work(some)
-            except Exception as error:
-                if not batching.out_of_memory(error):
-                    raise
-                if len(some) < 2:
-                    raise EnvironmentFault(
-                        f"{self.name}: one window of 30 s alone does not fit in the device's memory; give the stage a "
-                        "larger share (resources.gpus), a smaller model or compute_type, or device: cpu"
-                    ) from error
-                self.most = (len(some) + 1) // 2
-                batching.empty_cache()
-                todo += [some[self.most :], some[: self.most]]
-                if not self._said:
-                    self._said = True
-                    _log.warning(
-                        "%s: out of memory with %d windows; going on with %d at a time. Set batch_seconds to %.0f to "
-                        "be spared this",
-                        self.name, len(some), self.most, self.most * vad.WINDOW_S,
-                    )  # fmt: skip
+
+        def batches() -> Iterator[Sequence[int]]:
+            begin = 0
+            while begin < len(items):
+                end = begin + max(int(self.room.seconds // vad.WINDOW_S), 1)
+                yield items[begin:end]
+                begin = end
+
+        def failed(some: Sequence[int], error: Exception) -> None:
+            if not batching.out_of_memory(error):
+                raise error
+            self.room.shrink(len(some), vad.WINDOW_S, error)
+
+        batching.halving(batches(), work, failed)
 
     def _encode(self, sounds: Sequence[Floats]) -> Any:
         return self._whisper.encode(np.stack([windows.mel(sound, self._bands) for sound in sounds]))
