@@ -224,6 +224,7 @@ DESCRIBE = pa.schema(
         ("loudness_level", _S),
         ("rate_level", _S),
         ("pause_level", _S),
+        ("sex_heard", _S),  # where the corpus gives no sex: what the speaker's clips together sound like
     ]
 )
 #: Do the annotators bear each other out? See ``quality/agreement.py``.

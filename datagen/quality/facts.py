@@ -1,9 +1,10 @@
 """The record of one clip: the measured or given facts that a writer may use, and nothing else (law 2).
 
 A null column is absent from the record; whoever reads a record cannot mention what was not measured. The sex is the
-corpus's, else what ``age_gender`` was sure to hear; a predicted age is too coarse to be a fact. Text is
-neutralised here, once, so that quotes are exact against what writers and trainees see. Times are seconds
-relative to the clip.
+corpus's, else what ``age_gender`` was sure to hear in most of the speaker's clips; a predicted age is too coarse to be
+a fact. A tagger's sounds are facts where it is sure, without their times, which are those of its windows. Text is
+neutralised here, once, so that quotes are exact against what writers and trainees see. Times are seconds relative to
+the clip.
 
 Facts come in groups that answer each other (``f0_median_hz`` and ``pitch_level``; ``emotion``, ``sentiment`` and
 ``valence``). In explicit mode the metadata shown to the trainee leaves out every group that decides the answer
@@ -69,12 +70,14 @@ REQUIRED_COLUMNS = ("duration", "sex", "age_years", "speech_lang", "style", "lev
 OPTIONAL_COLUMNS = (
     "transcript", "words", "text_lang", "emotion", "label_source", "sentiment", "arousal", "dominance", "valence",
     "f0_median_hz", "f0_range_st", "rate_syl_s", "pause_ratio", "longest_pause_s", "events", *LEVEL_FIELDS,
-    "cue_relation", "transcript_source", "asr_confidence", "asr_flags", "sex_predicted",
+    "cue_relation", "transcript_source", "asr_confidence", "asr_flags", "sex_heard",
 )  # fmt: skip
 
 #: Least confidence of a recognised transcript that counts as known: at 0.8 the embedded recogniser has 3 % of its words
 #: wrong, between 0.6 and 0.7 it is 38 % (docs/transcription.md). Below, the words are left out like anything uncertain.
 SURE_CONFIDENCE = 0.8
+#: Least score of a tagger's sound that counts as heard: at less it is likelier not there than there.
+SURE_EVENT = 0.5
 
 #: Emotions that can be an answer. "other" says only what it is not; it is treated as not known.
 ANSWERABLE = tuple(name for name in tables.EMOTIONS if name != "other")
@@ -101,7 +104,7 @@ class Record:
     events: tuple[Span, ...] = ()
     language: str | None = None
     label_source: str | None = None
-    sex_predicted: bool = False  #: the corpus does not give the sex; ``age_gender`` heard it
+    sex_heard: bool = False  #: the corpus does not give the sex; ``age_gender`` heard it
 
     def get(self, name: str) -> Any:
         return self.facts.get(name)
@@ -113,7 +116,7 @@ class Record:
     @property
     def sex_column(self) -> str:
         """The clip column that the fact ``sex`` comes from."""
-        return "sex_predicted" if self.sex_predicted else "sex"
+        return "sex_heard" if self.sex_heard else "sex"
 
     def has(self, name: str) -> bool:
         return name in self.facts or (name == "words" and bool(self.words)) or (name == "events" and bool(self.events))
@@ -128,8 +131,8 @@ def from_row(row: Mapping[str, Any]) -> Record:
     for name in LEVEL_FIELDS:
         if row.get(name) in tables.LEVELS:
             facts[name] = row[name]
-    sex_predicted = row.get("sex") is None and row.get("sex_predicted") in SEXES
-    if (sex := row.get("sex_predicted" if sex_predicted else "sex")) in SEXES:
+    sex_heard = row.get("sex") is None and row.get("sex_heard") in SEXES
+    if (sex := row.get("sex_heard" if sex_heard else "sex")) in SEXES:
         facts["sex"] = sex
     if row.get("emotion") in ANSWERABLE:
         facts["emotion"] = row["emotion"]
@@ -144,7 +147,7 @@ def from_row(row: Mapping[str, Any]) -> Record:
         words = tuple(_spans(row.get("words"), "word"))
         if row.get("cue_relation") in CUE_RELATIONS:
             facts["cue_relation"] = row["cue_relation"]
-    events = tuple(span for span in _spans(row.get("events"), "event") if len(span.text) <= MAX_NAME)
+    events = tuple(dict.fromkeys(span for span in _events(row.get("events")) if len(span.text) <= MAX_NAME))
     return Record(
         clip_id=row["clip_id"],
         facts=facts,
@@ -152,7 +155,7 @@ def from_row(row: Mapping[str, Any]) -> Record:
         events=events,
         language=_name(row.get("text_lang") or row.get("speech_lang")),
         label_source=row.get("label_source") if "emotion" in facts else None,
-        sex_predicted=sex_predicted,
+        sex_heard=sex_heard,
     )
 
 
@@ -262,11 +265,24 @@ def _name(value: Any) -> str | None:
     return text if text and len(text) <= MAX_NAME else None
 
 
-def _spans(items: Iterable[Mapping[str, Any]] | None, key: str) -> Iterable[Span]:
+def _spans(items: Iterable[Mapping[str, Any] | None] | None, key: str) -> Iterable[Span]:
     for item in items or ():
         if item is not None and (text := neutralise(item.get(key) or "")):
             own = item.get("flag") != "interpolated"  # else the times are those of the words beside it
             yield Span(text, *(_number(item.get(time)) if own else None for time in ("start", "end")))
+
+
+def _events(items: Iterable[Mapping[str, Any]] | None) -> Iterable[Span]:
+    """The corpus's sounds (they have no score) as it says; a tagger's where it is sure, each name once.
+
+    A tagger's times are its windows': a laugh of 0.3 s lies somewhere within, and does not last from 0 to 2 s.
+    """
+    for item in items or ():
+        score = _number(item.get("score")) if item else None
+        if score is None:
+            yield from _spans([item], "event")
+        elif score >= SURE_EVENT:
+            yield from _spans([{"event": item["event"]}], "event")
 
 
 def _timed(span: Span) -> list[Any]:

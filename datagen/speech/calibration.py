@@ -87,7 +87,8 @@ class Columns:
     """The measured columns of a table as arrays; columns that are not there are null.
 
     Args:
-        sexes: of speakers whose sex nobody gave (see ``_predicted_sexes``); None = predictions do not count.
+        sexes: of speakers of whom the corpus does not always give it (see ``_predicted_sexes``); None = predictions do
+            not count.
     """
 
     def __init__(self, table: pa.Table, sexes: Mapping[str, str | None] | None) -> None:
@@ -95,9 +96,11 @@ class Columns:
         self._table = table
         self.corpus, self.speaker, self.sex = (self.text(name) for name in ("corpus", "speaker", "sex"))
         self.rate_source = self.text("rate_source")
+        self.sex_heard: list[str | None] = [None] * self.rows
         if sexes is not None:
             heard = zip(self.sex, self.speaker, self.text("sex_predicted"), strict=True)
-            self.sex = [given or sexes.get(speaker or "", guess) for given, speaker, guess in heard]
+            self.sex_heard = [None if given else sexes.get(speaker or "", guess) for given, speaker, guess in heard]
+            self.sex = [given or guess for given, guess in zip(self.sex, self.sex_heard, strict=True)]
         # Models go a little beyond 0..1; ranks are taken before that is cut off, so that they keep the order.
         raw = {name: self.number(f"{name}_raw") for name in AFFECTS}
         self.cues = arousal.as_array(self._list("arousal_cues"))
@@ -184,13 +187,18 @@ def fit(table: pa.Table, settings: Settings) -> dict[str, Any]:
 
 
 def _predicted_sexes(table: pa.Table) -> dict[str, str | None]:
-    """Speakers whose sex nobody gave -> what more of their clips sound like; None = as many one as the other."""
+    """Speakers with clips of which the corpus gives no sex -> what more of these sound like; None = as many one as the
+    other, or not what the corpus says of their other clips."""
     columns = Columns(table, None)
     votes: dict[str, int] = {}
+    said: dict[str, set[str]] = {}
     for speaker, given, guess in zip(columns.speaker, columns.sex, columns.text("sex_predicted"), strict=True):
-        if speaker and not given and guess:
+        if speaker and given:
+            said.setdefault(speaker, set()).add(given)
+        elif speaker and guess:
             votes[speaker] = votes.get(speaker, 0) + (1 if guess == "female" else -1)
-    return {name: "female" if vote > 0 else "male" if vote else None for name, vote in sorted(votes.items())}
+    heard = {name: "female" if vote > 0 else "male" if vote else None for name, vote in sorted(votes.items())}
+    return {name: None if said.get(name, {sex}) != {sex} else sex for name, sex in heard.items()}
 
 
 def _points(name: str) -> int:
@@ -409,7 +417,7 @@ def _values(columns: Columns, artifact: Mapping[str, Any], scores: Floats) -> di
 
 
 def apply(table: pa.Table, artifact: Mapping[str, Any], low: float, high: float) -> dict[str, list[Any]]:
-    """Columns of ``tables.DESCRIBE``: arousal, dominance, valence in 0..1, percentiles in 0..1, words.
+    """Columns of ``tables.DESCRIBE``: arousal, dominance, valence in 0..1, percentiles in 0..1, words, the sex heard.
 
     Each row depends on itself and the artifact only.
     """
@@ -419,6 +427,7 @@ def apply(table: pa.Table, artifact: Mapping[str, Any], low: float, high: float)
     for feature, (pct_name, level_name) in FEATURES.items():
         pct, level = _rank(columns, feature, values[feature], artifact, low, high)
         out[pct_name], out[level_name] = pct, level
+    out["sex_heard"] = list(columns.sex_heard)
     return out
 
 

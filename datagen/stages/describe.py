@@ -1,6 +1,7 @@
 """Measured numbers to ranks and words, by the frozen artifact of ``calibrate``; arousal from its cues.
 
-A pure function of the row and the artifact: a clip is described alike alone and among thousands.
+A pure function of the row and the artifact: a clip is described alike alone and among thousands. So ``sex_heard`` lies
+here as well: one speaker is not a woman in this clip and a man in the next.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class DescribeConfig(StageConfig):
 
 class Describe(Stage):
     name = "describe"
-    version = "1"
+    version = "2"
     table = "clips"
     kind = Kind.MAP
     Config = DescribeConfig

@@ -205,7 +205,8 @@ def _events(duration: float, dice: random.Random) -> list[dict[str, Any]] | None
     if dice.random() < 0.7:
         return []
     start = round(dice.uniform(0.0, max(0.1, duration - 0.6)), 2)
-    return [{"event": dice.choice(EVENTS), "start": start, "end": round(start + 0.5, 2), "score": 0.8}]
+    # The corpus's: without a score, with times of its own.
+    return [{"event": dice.choice(EVENTS), "start": start, "end": round(start + 0.5, 2), "score": None}]
 
 
 def _share(score: float) -> float:

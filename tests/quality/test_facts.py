@@ -128,3 +128,16 @@ def test_times_taken_from_the_neighbours_are_no_facts(row):
     ]
     record = facts.from_row(row | {"transcript": "up 24 %", "words": words})
     assert [(span.text, span.start) for span in record.words] == [("up", 0.1), ("24", 0.2), ("%", None)]
+
+
+def test_a_tagger_s_sounds_are_facts_where_it_is_sure_and_its_windows_are_no_times(row):
+    heard = [
+        {"event": "laughter", "start": 0.0, "end": 2.0, "score": 0.7},
+        {"event": "cough", "start": 0.0, "end": 3.0, "score": 0.49},
+        {"event": "laughter", "start": 4.0, "end": 6.0, "score": 0.5},
+    ]
+    said = {"event": "sigh", "start": 0.5, "end": 0.9, "score": None}
+    assert facts.from_row(row | {"events": heard}).events == (facts.Span("laughter", None, None),)
+    assert facts.from_row(row | {"events": [said]}).events == (facts.Span("sigh", 0.5, 0.9),)
+    shown = json.loads(facts.context(facts.from_row(row | {"events": [*heard, said]})))
+    assert shown["events"] == [["laughter"], ["sigh", 0.5, 0.9]]
