@@ -206,6 +206,13 @@ def test_codes_are_iso_whatever_whisper_calls_them(everything):
     assert as_stock(found)["segments"] == stock(everything, [speech(2, 1)], "jw")[0]["segments"]
 
 
+def test_bokmal_is_what_whisper_calls_norwegian(everything):
+    assert {"nb", "no", "nn"} <= everything.languages
+    given, told, norwegian = everything([speech(2, 1)] * 3, ["nb", None, "no"], ["nb"])
+    assert (given.language, told.language, norwegian.language) == ("nb", "nb", "no")
+    assert given.heard == told.heard == norwegian.heard
+
+
 # --- Caps and memory ----------------------------------------------------------------------------------------
 
 

@@ -127,7 +127,8 @@ class WhisperX:
     @property
     def languages(self) -> frozenset[str]:
         """ISO codes of the languages that the model knows."""
-        return frozenset(_ISO.get(name, name) for name in self._whisper.supported_languages)
+        known = {_ISO.get(name, name) for name in self._whisper.supported_languages}
+        return frozenset(known | {code for code, name in _WHISPER.items() if name in known})
 
     def __call__(
         self, sounds: Sequence[Floats], languages: Sequence[str | None], among: Collection[str] = ()
@@ -264,9 +265,10 @@ class WhisperX:
 
 def _likeliest(probabilities: Sequence[tuple[str, float]], among: Collection[str]) -> tuple[str, float]:
     """(ISO code, probability) of the likeliest language; ``probabilities``: ("<|en|>", 0.9), ... of all languages."""
-    known = ((_ISO.get(token[2:-2], token[2:-2]), score) for token, score in probabilities)
-    wanted = {_ISO.get(name, name) for name in among} | ({"no"} if "nb" in among else set())
-    return max(((name, score) for name, score in known if not wanted or name in wanted), key=lambda item: item[1])
+    asked = {_WHISPER.get(code, code): code for code in among}
+    known = ((token[2:-2], score) for token, score in probabilities)
+    name, score = max(((name, score) for name, score in known if not among or name in asked), key=lambda item: item[1])
+    return asked.get(name, _ISO.get(name, name)), score
 
 
 def lacking(model: manifest.Model) -> str | None:
