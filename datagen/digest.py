@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +14,11 @@ def of_value(value: Any) -> str:
     """Hash of a JSON-able value, independent of key order."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def revision(data: Mapping[str, Any]) -> str:
+    """Of a published table: its ``version``, and what it says, for those who forget to raise that."""
+    return f"{data['version']}+{hashlib.blake2b(repr(data).encode(), digest_size=4).hexdigest()}"
 
 
 class _HashingSink:

@@ -25,7 +25,8 @@ def test_every_stage_and_backend_is_listed_with_its_mend(told):
     names = {line.split()[1].rstrip(":") for line in section if line}
     assert names == set(stage_names())
     missing = [line for line in section if "is not here" in line]
-    assert missing and all(line.split()[0] == "--" and "datagen models pull" in line for line in missing)
+    mends = ("datagen models pull", "make setup-main")  # the latter where the libraries are not installed either
+    assert missing and all(line.split()[0] == "--" and any(mend in line for mend in mends) for line in missing)
 
 
 def test_packages_of_the_main_environment_and_the_model_cache_are_named(told):

@@ -28,7 +28,7 @@ ALLOWED_BELOW_TOP = {"numpy", "pyarrow", "jinja2", "jsonschema", "fsspec", "soun
 #: Libraries that a declared one always brings: torch by sentence-transformers, onnxruntime by faster-whisper, ...
 BROUGHT_ALONG = {
     "torch", "transformers", "onnxruntime", "huggingface-hub", "click", "pandas", "ctranslate2", "tokenizers",
-    "safetensors", "omegaconf", "pyannote-audio", "pyannote-core", "nltk",
+    "safetensors", "omegaconf", "pyannote-audio", "pyannote-core", "pyannote", "nltk",
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
+from datagen.digest import revision
 from datagen.errors import RowError, RunError
 from datagen.models.batching import empty_cache, out_of_memory
 from datagen.resources import folder
@@ -71,7 +72,7 @@ def vocabulary() -> Vocabulary:
     for event, names in raw["events"].items():
         labels |= dict.fromkeys(names["labels"], event)
         spellings |= dict.fromkeys((_plain(name) for name in (event, *names["labels"], *names["also"])), event)
-    return Vocabulary(raw["version"], labels, spellings, tuple(raw["events"]))
+    return Vocabulary(revision(raw), labels, spellings, tuple(raw["events"]))
 
 
 # --- Windows ------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import yaml
 from numpy.typing import NDArray
 
 from datagen import tables
+from datagen.digest import revision
 from datagen.errors import UsageError
 from datagen.quality.emotions import emotion_table
 from datagen.resources import folder
@@ -56,7 +57,7 @@ def quadrants() -> Quadrants:
                 "valence, each low, high or any, or both middle"
             )
         sides[emotion] = (_SIDES[words[0]], _SIDES[words[1]])
-    return Quadrants(str(data["version"]), sides)
+    return Quadrants(revision(data), sides)
 
 
 def affect_agreement(table: pa.Table) -> pa.Table:

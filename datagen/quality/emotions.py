@@ -13,6 +13,7 @@ from functools import lru_cache
 import pyarrow as pa
 import yaml
 
+from datagen.digest import revision
 from datagen.errors import UsageError
 from datagen.resources import folder
 from datagen.tables import EMOTIONS, LABEL_SOURCES
@@ -86,7 +87,7 @@ def emotion_table() -> EmotionTable:
     strange = ({*data["names"]} | {e for codes in corpora.values() for e in codes.values() if e}) - set(EMOTIONS)
     if strange:
         raise UsageError(f"{path.name}: unknown emotions {', '.join(sorted(strange))}; known: {', '.join(EMOTIONS)}")
-    return EmotionTable(str(data["version"]), data["aliases"], corpora, names)
+    return EmotionTable(revision(data), data["aliases"], corpora, names)
 
 
 def sentiments(emotions: pa.Array | pa.ChunkedArray) -> pa.Array:

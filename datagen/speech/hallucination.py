@@ -29,6 +29,7 @@ from functools import cache
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from datagen.digest import revision
 from datagen.resources import folder
 from datagen.speech import text
 
@@ -197,7 +198,7 @@ def boilerplate(transcript: str) -> bool:
 
 def version() -> str:
     """Of the phrases: part of the key of what was flagged with them."""
-    return str(_data()["version"])
+    return revision(_data())
 
 
 def _bare(phrase: str) -> str:
