@@ -33,6 +33,8 @@ class _OverTls(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
+        if urllib.parse.urlsplit(req.full_url).scheme == "https" != urllib.parse.urlsplit(newurl).scheme:
+            raise RunError(f"{hidden(newurl)}: model files are fetched over https only")  # this machine's included
         check(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import http.client
+import io
 import json
 import sys
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
@@ -301,6 +304,13 @@ def test_files_come_over_tls_also_where_they_are_redirected_to(hub, tmp_path, ur
     hub.redirects, hub.plain = {"x": f"{hub.address}/plain/y"}, {"y": b"here"}
     https.fetch(f"{hub.address}/plain/x", tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == b"here"
+
+
+def test_no_server_leads_to_one_of_this_machine():
+    asked = urllib.request.Request("https://example.org/x")
+    for url in ("http://127.0.0.1:8080/x", "http://localhost/x"):
+        with pytest.raises(RunError, match="over https only"):
+            https._OverTls().redirect_request(asked, io.BytesIO(), 302, "Found", http.client.HTTPMessage(), url)
 
 
 def test_a_server_that_refuses_or_fails_is_told_with_its_answer(hub, tmp_path):
