@@ -127,6 +127,17 @@ def test_tasks_that_queue_behind_a_worn_worker_are_all_answered(make):
     assert {id: answer.result for id, answer in answered.items()} == {number: number for number in range(12)}
 
 
+def test_a_model_that_may_not_fit_is_given_a_try_and_said(executor, caplog):
+    pool = PoolSpec("model", Making(), Resources(cpus=1), expected_gb=5000.0)
+    executor.admit([pool, POOL])
+    executor.open(pool)
+    executor.open(POOL)
+    executor.submit("model", Task(1, ("echo", 1)))
+    executor.submit("work", Task(2, ("echo", 2)))
+    assert {number: answer.result for number, answer in answers(executor, 2).items()} == {1: 1, 2: 2}
+    assert "expected to take 5000 GB of memory" in caplog.text
+
+
 def test_room_is_what_submit_takes(make):
     executor = make(in_flight=2)
     executor.open(POOL)
