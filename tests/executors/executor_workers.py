@@ -28,6 +28,8 @@ class Doer:
         return getattr(self, verb)(argument)
 
     def close(self) -> None:
+        if self.closed == "dies":
+            os._exit(9)
         if self.closed:
             with Path(self.closed).open("a") as file:
                 file.write(f"{os.getpid()}\n")

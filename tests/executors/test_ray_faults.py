@@ -47,6 +47,17 @@ def test_a_worker_killed_at_work_blames_the_running_task_only_and_is_replaced(ma
     assert answers(executor, 1)[3].result != pid
 
 
+def test_a_worker_that_dies_while_it_retires_costs_no_task(make_ray):
+    executor = make_ray(in_flight=2)
+    executor.open(PoolSpec("work", Making(closed="dies"), Resources(cpus=1, workers=1, recycle_hours=1 / 3600)))
+    for number in (1, 2):
+        executor.submit("work", Task(number, ("pid", None), audio_s=2.0))
+    first = answers(executor, 2)
+    assert [first[1].fate, first[2].fate] == [Fate.DONE, Fate.DONE]
+    executor.submit("work", Task(3, ("pid", None), audio_s=2.0))
+    assert answers(executor, 1)[3].result not in (first[1].result, first[2].result)
+
+
 def test_a_stopped_process_is_ended_at_its_deadline(make_ray):
     executor = make_ray()
     executor.open(POOL)
