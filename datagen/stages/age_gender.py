@@ -1,8 +1,8 @@
 """age_gender: what age and sex a voice sounds like, for corpora that do not say.
 
-The corpus's own ``sex`` is never touched; ``calibrate`` and the records of clips fall back to ``sex_predicted`` where
-it is null. ``age_predicted`` is off by 7 to 11 years on average (arXiv 2306.16962) and becomes no fact. The model's
-licence forbids commercial use.
+The corpus's own ``sex`` is never touched; where it is null, ``calibrate`` settles it per speaker from
+``sex_predicted``, and ``describe`` writes that as ``sex_heard``. ``age_predicted`` is off by 7 to 11 years on average
+(arXiv 2306.16962) and becomes no fact. The model's licence forbids commercial use.
 """
 
 from __future__ import annotations
