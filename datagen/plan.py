@@ -69,7 +69,8 @@ class Plan:
 
     def _config_hash(self, name: str) -> str:
         stage = self.pipeline.stages[name]
-        config = stage.config.model_dump(mode="json", exclude=set(getattr(type(stage.config), "non_semantic", ())))
+        unheeded = {*getattr(type(stage.config), "non_semantic", ()), *stage.config.idle()}
+        config = stage.config.model_dump(mode="json", exclude=unheeded)
         seed = stage.seed if stage.seeded else None
         made = {table: _layout(schema) for table, schema in {"": stage.writes, **stage.creates}.items()}
         return digest.of_value([name, stage.version, config, stage.semantics(), seed, made])

@@ -62,7 +62,7 @@ def finished(space: Workspace, outcome: Outcome) -> None:
         + ("" if done else " - everything was done already")
         + (f"; input: {', '.join(news)}" if news else "")
     )
-    _print_notes(space)
+    _print_notes(space, counts)
     _print_rejects_hint(space)
     if any(s.kind is Kind.SINK for s in space.pipeline.stages.values()) and _exported(space):
         samples = _some_samples(space)
@@ -165,13 +165,16 @@ def _print_conservation(counts: list[StageCount]) -> bool:
     return True
 
 
-def _print_notes(space: Workspace) -> None:
-    """What a stage that saw all rows wants a person to know."""
+def _print_notes(space: Workspace, counts: list[StageCount]) -> None:
+    """What a stage that saw all rows wants a person to know, or one that could not do all it was meant to."""
+    metrics = {count.stage: count.metrics for count in counts}
     for name, stage in space.pipeline.stages.items():
         if stage.kind is Kind.BARRIER and (unit := space.plan.done(name, None)) is not None:
-            for note in space.store.artifact(unit).get("notes", ()):
-                console.print(f"[bold yellow]note[/bold yellow]  {name}: {escape(note)}", soft_wrap=True)
+            notes += space.store.artifact(unit).get("notes", ())
+        for note in notes:
+            console.print(f"[bold yellow]note[/bold yellow]  {name}: {escape(note)}", soft_wrap=True)
 
+        notes = stage.notes(metrics.get(name, {}))
 
 def _print_rejects_hint(space: Workspace) -> None:
     rejects = all_rejects(space.plan, space.store)
@@ -190,7 +193,7 @@ def status(space: Workspace) -> bool:
     _print_speeds(counts)
     holds = _print_conservation(counts)
     _print_drift(space)
-    _print_notes(space)
+    _print_notes(space, counts)
     _print_rejects_hint(space)
     return holds
 

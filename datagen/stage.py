@@ -42,6 +42,10 @@ class StageConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def idle(self) -> frozenset[str]:
+        """Settings that nobody looks at as the others stand (those of another backend): no part of the key."""
+        return frozenset()
+
 
 class Resources(BaseModel):
     """What one worker of a stage needs. Never part of a key: resources do not change results."""
@@ -117,7 +121,8 @@ class Output:
     drops: list[Drop] = field(default_factory=list)
     created: dict[str, pa.Table] = field(default_factory=dict)
     artifact: dict[str, Any] | None = None  #: barriers only: JSON-able, read by stages that name this one
-    #: What the work cost, added up over a stage: "audio_s", "padded_s" (see ``models/batching.py``). Never in a key.
+    #: What the work cost, added up over a stage: "audio_s" of clips, "padded_s" that models were given for them (see
+    #: ``models/batching.py``), "fed_s" that of it without padding where it is not "audio_s". Never in a key.
     metrics: dict[str, float] = field(default_factory=dict)
 
 
@@ -171,6 +176,10 @@ class Stage(ABC):
     def check(self) -> str | None:
         """Why this stage cannot run here (a missing package or model, and the mend), or None. Must be cheap."""
         return None
+
+    def notes(self, metrics: Mapping[str, float]) -> list[str]:
+        """What a person should know of the finished work, from its ``Output.metrics``: sentences with the mend."""
+        return []
 
     def setup(self) -> None:  # noqa: B027 (a hook that most leave as it is)
         """Once per worker: load models."""

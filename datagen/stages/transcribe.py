@@ -2,13 +2,14 @@
 
 ``reference`` takes the corpus's text. ``pocketsphinx`` recognises English. ``auto`` is reference where there is a text,
 else pocketsphinx; all three need nothing beyond the package (``transcribe_pocketsphinx``). ``whisperx`` recognises a
-hundred languages and aligns forty, with models to be pulled first (``transcribe_whisperx``).
+hundred languages and aligns forty, with models to be pulled first (``transcribe_models``, ``transcribe_whisperx``).
 
 Everything that cannot be known stays null, and ``transcript_reason`` says why.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Protocol
 
 import pyarrow as pa
@@ -20,7 +21,7 @@ from datagen.models.manifest import Model
 from datagen.models.whisperx.vad import Method
 from datagen.speech.hallucination import Limits
 from datagen.stage import Output, Provenance, Resources, Stage, StageConfig
-from datagen.stages import transcribe_whisperx as whisperx
+from datagen.stages import transcribe_models as whisperx
 
 
 class TranscribeConfig(device.ModelConfig):
@@ -60,6 +61,17 @@ class TranscribeConfig(device.ModelConfig):
         default_factory=dict,
         description="language -> name in `datagen models list`, or a folder; others stay as built in",
     )
+
+    def idle(self) -> frozenset[str]:
+        return _EMBEDDED if self.backend == "whisperx" else _WHISPERX
+
+
+#: Settings that only the embedded backends, or only whisperx, look at; those of the others are no part of a key.
+_EMBEDDED = frozenset({"min_fit", "min_confidence", "min_confidence_unknown"})
+_WHISPERX = frozenset({
+    "prefer_reference", "languages", "vad", "beam_size", "compute_type", "max_tokens_per_second", "limits",
+    "hallucination",
+})  # fmt: skip
 
 
 class Transcriber(Protocol):
@@ -103,9 +115,14 @@ class Transcribe(Stage):
     def check(self) -> str | None:
         return whisperx.check(self.config) if self.config.backend == "whisperx" else None
 
+    def notes(self, metrics: Mapping[str, float]) -> list[str]:
+        return whisperx.notes(self.config, metrics) if self.config.backend == "whisperx" else []
+
     def setup(self) -> None:
         if self.config.backend == "whisperx":
-            self.transcriber: Transcriber = whisperx.WhisperXTranscriber(self.config)
+            from datagen.stages.transcribe_whisperx import WhisperXTranscriber
+
+            self.transcriber: Transcriber = WhisperXTranscriber(self.config)
         else:
             from datagen.stages.transcribe_pocketsphinx import PocketSphinxTranscriber
 

@@ -1,31 +1,33 @@
 """The ``whisperx`` way to a transcript: the corpus's own text, else Whisper's; words laid over the sound either way.
 
-Clips of one call are decoded, then heard together, then aligned together, language by language; batches are planned
-from what there is to hear, not clip by clip. A clip that breaks a model is rejected alone.
+Many clips are heard together, then aligned together, language by language, while the next ones are decoded; all of it
+is planned from the rows of the call, not clip by clip. A clip that breaks a model is rejected alone.
 """
 
 from __future__ import annotations
 
+import logging
 import math
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, partial
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from datagen import tables
-from datagen.errors import DatagenError, RowError, UsageError
+from datagen.errors import DatagenError, EnvironmentFault, RowError, UsageError
 from datagen.models import aligner, device, manifest
-from datagen.models.batching import Batcher
+from datagen.models.batching import ahead, halving
 from datagen.models.pocketsphinx import fit
-from datagen.models.whisperx import Heard, Recognised, WhisperX, lacking, vad
+from datagen.models.whisperx import Heard, Recognised, WhisperX, vad
 from datagen.speech import hallucination, text, transcripts
 from datagen.speech.transcripts import Row, name, null
-from datagen.stage import Drop, Output, Provenance, Reject
+from datagen.stage import Drop, Output, Reject
+from datagen.stages.transcribe_models import NOT_HERE, aligners, model
 from datagen.tables import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -33,75 +35,44 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 
-MODEL = "whisper-large-v3"
 #: What a flagged text is worth at most: below every threshold from which on words count as known.
 DOUBTFUL = 0.5
 
-
-# --- What a recipe is told before it runs -------------------------------------------------------------------
-
-
-def model(config: TranscribeConfig) -> manifest.Model:
-    return manifest.find(config.model, MODEL)
+_log = logging.getLogger(__name__)
 
 
-def aligners(config: TranscribeConfig) -> dict[str, manifest.Model]:
-    """Language -> the aligner it would get, there or not; empty with ``align`` off."""
-    if not config.align:
-        return {}
-    built_in = {language: entry for entry in _aligner_entries() for language in manifest.entries()[entry].languages}
-    chosen = {**built_in, **config.aligners}
-    return {language: manifest.find(chosen[language], _like(language)) for language in sorted(chosen)}
+@dataclass
+class _Call:
+    """The rows of one ``process`` call, and what is known of them so far."""
 
+    langs: Sequence[str | None]
+    given: Sequence[transcripts.Given]
+    rows: list[Row]
+    failed: dict[int, Exception] = field(default_factory=dict)
+    #: By step: rows that went through it, and those that broke it.
+    tried: Counter[str] = field(default_factory=Counter)
+    broke: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    metrics: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
-def _aligner_entries() -> list[str]:
-    return [entry.name for entry in manifest.entries().values() if entry.task == "align"]
+    def attempt(self, step: str, rows: Sequence[int], work: Callable[[Sequence[int]], None]) -> None:
+        """``work`` on all rows; what fails is halved down to the rows that fail alone."""
 
+        def failed(some: Sequence[int], error: Exception) -> None:
+            if isinstance(error, DatagenError) and not isinstance(error, RowError):
+                raise error
+            if len(some) == 1:
+                self.failed[some[0]] = error
+                self.broke[step].append(some[0])
 
-def _like(language: str) -> str:
-    return aligner.for_language(language) or "align-en"
+        self.tried[step] += len(rows)
+        halving([rows] if rows else [], work, failed)
 
-
-def semantics(config: TranscribeConfig) -> dict[str, Any]:
-    there = {language: found.revision for language, found in aligners(config).items() if not manifest.missing(found)}
-    return {
-        "model": model(config).revision,
-        "vad": vad.revision(config.vad),
-        "aligners": there,
-        "phrases": hallucination.version(),
-    }
-
-
-def provenance(config: TranscribeConfig) -> tuple[Provenance, ...]:
-    """Whisper and the voice detector made the recognised texts only; the aligners the words of all of them."""
-    heard = ("transcript", "text_lang", "text_lang_score", "asr_confidence", "asr_avg_logprob", "asr_no_speech")
-    pseudo = ("transcript_source", "pseudo")
-    makers = [manifest.provenance(model(config), *heard, "asr_compression", "asr_flags", where=pseudo)]
-    detector = vad.provenance(config.vad, "transcript")
-    makers += [detector] if detector else []
-    of_model = {found.entry.name: found for found in aligners(config).values() if not manifest.missing(found)}
-    makers += [manifest.provenance(found, "words") for found in of_model.values()]
-    return tuple(makers)
-
-
-def models(config: TranscribeConfig) -> tuple[manifest.Model, ...]:
-    """Whisper, and the aligners of the languages that the recipe names; English's where it names none."""
-    named = {*config.languages, *config.aligners} or {"en"}
-    return (model(config), *(found for lang, found in aligners(config).items() if lang in named))
-
-
-def check(config: TranscribeConfig) -> str | None:
-    if find_spec("whisperx") is None:
-        return "whisperx is not installed; install the main environment: make setup-main"
-    try:
-        whisper, *laying = models(config)
-        problems = [lacking(whisper), *map(manifest.missing, laying)]
-    except UsageError as error:
-        return str(error)
-    return next((problem for problem in problems if problem), None)
-
-
-# --- At work ------------------------------------------------------------------------------------------------
+    def blame(self) -> None:
+        """Raise what every single row of a step failed with: then it is not the rows' fault."""
+        for step, broken in self.broke.items():
+            errors = [self.failed[at] for at in broken if not isinstance(self.failed[at], RowError)]
+            if errors and len(broken) == self.tried[step]:
+                raise errors[0]
 
 
 class WhisperXTranscriber:
@@ -113,7 +84,7 @@ class WhisperXTranscriber:
         self.device = device.resolve(config.device)
         self._models = aligners(config)
         self._aligners: dict[str, aligner.Aligner] = {}
-        self._decoder = Batcher("flac", config.batch_seconds)
+        self._why: dict[str | None, str | None] = {}
 
     @cached_property
     def whisper(self) -> WhisperX:
@@ -136,69 +107,79 @@ class WhisperXTranscriber:
         """Rows of ``tables.TRANSCRIBE``."""
         device.settle_threads()
         langs = batch["speech_lang"].to_pylist()
-        given = [transcripts.given(labels) for labels in batch["labels"].to_pylist()]
-        rows: list[Row] = [{} for _ in langs]
-        align, hear = [], []
-        for at, (known, lang) in enumerate(zip(given, langs, strict=True)):
-            if self.config.prefer_reference and known.transcript:
-                rows[at] = transcripts.gold(known.transcript, lang, known.words or None)
-                align += [] if known.words else [at]
-            elif lang and self.config.languages and lang not in self.config.languages:
-                rows[at] = null(f"the corpus says it is in '{lang}', not in {', '.join(self.config.languages)}")
-            else:
-                hear.append(at)
-        if not self.config.align:
-            for at in align:
-                rows[at]["transcript_reason"] = "no word times: alignment is off"
-            align = []
-        needed = sorted({at for at in align if self._aligner_of(langs[at])} | set(hear))
-        decoded = self._decoder.run(batch["audio"], batch["duration"].to_pylist(), lambda sounds: sounds, needed)
-        sounds = {at: sound for at, sound in enumerate(decoded.values) if sound is not None}
-        failed: dict[int, Exception] = {}
-        metrics = {"audio_s": 0.0, "padded_s": 0.0}
+        call = _Call(langs, [transcripts.given(labels) for labels in batch["labels"].to_pylist()], [{} for _ in langs])
+        lay, hear = self._to_do(call)
+        for sounds in self._decoded(call, batch, sorted({*lay, *hear})):
+            parts = {at: [aligner.Segment(sounds[at], call.rows[at]["transcript"], 0.0, len(sounds[at]) / SAMPLE_RATE)]
+                     for at in lay if at in sounds}  # fmt: skip
+            for at, one in self._hear(call, {at: sounds[at] for at in hear if at in sounds}).items():
+                call.rows[at] = self._recognised(one, call.given[at].context)
+                if call.rows[at].get("transcript") and self._can_lay(call, at):
+                    parts[at] = _segments(sounds[at], one, call.rows[at])
+            self._align(call, parts)
+        call.blame()
 
-        parts = {at: [aligner.Segment(sounds[at], rows[at]["transcript"], 0.0, len(sounds[at]) / SAMPLE_RATE)]
-                 for at in align if at in sounds}  # fmt: skip
-        heard = self._hear({at: sounds[at] for at in hear if at in sounds}, langs, rows, failed, metrics)
-        for at, one in heard.items():
-            rows[at] = self._recognised(one, given[at].context)
-            if rows[at].get("transcript") and self.config.align:
-                parts[at] = _segments(sounds[at], one, rows[at])
-        waiting = {at: parts.get(at, []) for at in [*align, *(at for at in heard if at in parts)]}
-        self._align(waiting, rows, failed, metrics)
-
-        rejects = [*decoded.rejects, *(_reject(at, error) for at, error in failed.items())]
+        rejects = [_reject(at, error) for at, error in sorted(call.failed.items())]
         for reject in rejects:
-            rows[reject.row] = {}
+            call.rows[reject.row] = {}
         drops = []
         if self.config.hallucination == "drop":
-            drops = [Drop(at, f"perhaps invented text: {', '.join(row['asr_flags'])}") for at, row in enumerate(rows)
-                     if row.get("asr_flags")]  # fmt: skip
-        rejects.sort(key=lambda reject: reject.row)
-        return Output(tables.from_rows(rows, tables.TRANSCRIBE), rejects, drops, metrics=metrics)
+            drops = [Drop(at, f"perhaps invented text: {', '.join(row['asr_flags'])}")
+                     for at, row in enumerate(call.rows) if row.get("asr_flags")]  # fmt: skip
+        metrics = {"audio_s": 0.0, "fed_s": 0.0, "padded_s": 0.0} | call.metrics
+        return Output(tables.from_rows(call.rows, tables.TRANSCRIBE), rejects, drops, metrics=metrics)
+
+    def _to_do(self, call: _Call) -> tuple[list[int], list[int]]:
+        """Rows whose own text is to be aligned, and rows to hear; the others have their answer."""
+        lay, hear = [], []
+        for at, (known, lang) in enumerate(zip(call.given, call.langs, strict=True)):
+            if self.config.prefer_reference and known.transcript:
+                call.rows[at] = transcripts.gold(known.transcript, lang, known.words or None)
+                if not known.words and self._can_lay(call, at):
+                    lay.append(at)
+            elif lang and self.config.languages and lang not in self.config.languages:
+                call.rows[at] = null(f"the corpus says it is in '{lang}', not in {', '.join(self.config.languages)}")
+            else:
+                hear.append(at)
+        return lay, hear
+
+    def _decoded(self, call: _Call, batch: pa.Table, rows: Sequence[int]) -> Iterator[dict[int, Floats]]:
+        """Sounds of ``rows``, longest first, some at a time; the next ones are decoded meanwhile. The first are few, so
+        that the models need not wait for long."""
+        seconds = batch["duration"].to_pylist()
+        order = sorted(rows, key=lambda at: (-(seconds[at] or 0.0), at))
+        few = max(int(self.config.batch_seconds // vad.WINDOW_S), 1)
+        chunks = [order[:few], *(order[at : at + 4 * few] for at in range(few, len(order), 4 * few))]
+        for _, loaded in ahead([chunk for chunk in chunks if chunk], batch["audio"]):
+            sounds = {}
+            for at, sound in loaded.items():
+                if isinstance(sound, RowError):
+                    call.failed[at] = sound
+                else:
+                    sounds[at] = sound
+            # A clip that is heard and then aligned counts once as audio, and twice in what the models were fed.
+            call.metrics["audio_s"] += sum(map(len, sounds.values())) / SAMPLE_RATE
+            yield sounds
 
     # --- Hearing --------------------------------------------------------------------------------------------
 
-    def _hear(
-        self, sounds: Mapping[int, Floats], langs: Sequence[str | None], rows: list[Row], failed: dict[int, Exception],
-        metrics: dict[str, float],
-    ) -> dict[int, Recognised]:  # fmt: skip
+    def _hear(self, call: _Call, sounds: Mapping[int, Floats]) -> dict[int, Recognised]:
         found: dict[int, Recognised] = {}
         if not sounds:
             return found
         whisper, forced = self.whisper, self.config.languages if len(self.config.languages) == 1 else None
-        known = [at for at in sounds if not langs[at] or langs[at] in whisper.languages]
+        known = [at for at in sounds if not call.langs[at] or call.langs[at] in whisper.languages]
         for at in sounds.keys() - known:
-            rows[at] = null(f"{whisper.name} does not know the language '{langs[at]}'")
+            call.rows[at] = null(f"{whisper.name} does not know the language '{call.langs[at]}'")
 
         def hear(some: Sequence[int]) -> None:
-            told = [forced[0] if forced else langs[at] for at in some]
+            told = [forced[0] if forced else call.langs[at] for at in some]
             found.update(zip(some, whisper([sounds[at] for at in some], told, self.config.languages), strict=True))
 
         before = whisper.windows
-        failed |= _isolated(known, hear)
-        metrics["audio_s"] += sum(len(sounds[at]) for at in known) / SAMPLE_RATE
-        metrics["padded_s"] += (whisper.windows - before) * vad.WINDOW_S
+        call.attempt("hear", known, hear)
+        call.metrics["fed_s"] += sum(len(sounds[at]) for at in known) / SAMPLE_RATE
+        call.metrics["padded_s"] += (whisper.windows - before) * vad.WINDOW_S
         return found
 
     def _recognised(self, one: Recognised, context: str | None) -> Row:
@@ -244,48 +225,58 @@ class WhisperXTranscriber:
 
     # --- Aligning -------------------------------------------------------------------------------------------
 
-    def _aligner_of(self, lang: str | None) -> manifest.Model | None:
-        found = self._models.get(lang or "")
-        return found if found and not manifest.missing(found) else None
+    def _can_lay(self, call: _Call, at: int) -> bool:
+        """Whether the row's text can be aligned; says in the row why not."""
+        lang = call.rows[at]["text_lang"]
+        if lang not in self._why:
+            self._why[lang] = self._unaligned(lang)
+        if self._why[lang]:
+            call.rows[at]["transcript_reason"] = f"no word times: {self._why[lang]}"
+            if lang in self._models:
+                call.metrics[f"{NOT_HERE}{lang}"] += 1
+        return self._why[lang] is None
 
-    def _align(
-        self, waiting: Mapping[int, list[aligner.Segment]], rows: list[Row], failed: dict[int, Exception],
-        metrics: dict[str, float],
-    ) -> None:  # fmt: skip
-        """Words of every clip that has a text, or why it has none."""
-        by_language: dict[str | None, list[int]] = defaultdict(list)
-        for at in waiting:
-            by_language[rows[at]["text_lang"]].append(at)
-        for lang, members in sorted(by_language.items(), key=lambda item: item[0] or ""):
-            ready = self._aligner_of(lang)
-            if ready is None or lang is None:
-                found = self._models.get(lang or "")
-                why = manifest.missing(found) if found else f"no aligner for {name(lang)}"
-                for at in members:
-                    rows[at]["transcript_reason"] = f"no word times: {why}"
-                continue
+    def _unaligned(self, lang: str | None) -> str | None:
+        if not self.config.align:
+            return "alignment is off"
+        if lang is None or lang not in self._models:
+            known = lang and aligner.for_language(lang)
+            return f"'{lang}' is not among transcribe.languages" if known else f"no aligner for {name(lang)}"
+        why = manifest.missing(self._models[lang])
+        if why and lang in {*self.config.languages, *self.config.aligners}:
+            raise EnvironmentFault(f"this worker lacks what was there when the run began: {why}")
+        if why:
+            _log.warning("no word times in '%s': %s", lang, why)
+        return why
+
+    def _align(self, call: _Call, parts: Mapping[int, list[aligner.Segment]]) -> None:
+        by_language: dict[str, list[int]] = defaultdict(list)
+        for at in parts:
+            by_language[call.rows[at]["text_lang"]].append(at)
+        for lang, members in sorted(by_language.items()):
             if lang not in self._aligners:
-                self._aligners[lang] = aligner.Aligner(ready, lang, self.device, self.config.batch_seconds / 3)
-            lay = partial(self._lay, lang=lang, waiting=waiting, rows=rows, metrics=metrics)
-            failed |= _isolated([at for at in members if waiting[at]], lay)
+                found = self._models[lang]
+                self._aligners[lang] = aligner.Aligner(found, lang, self.device, self.config.batch_seconds / 3)
+            laying = self._aligners[lang]
+            before = dict(laying.metrics)
+            call.attempt(f"align {lang}", members, partial(_lay, laying, parts, call.rows))
+            for key, of_aligner in (("fed_s", "audio_s"), ("padded_s", "padded_s")):
+                call.metrics[key] += laying.metrics[of_aligner] - before[of_aligner]
 
-    def _lay(
-        self, some: Sequence[int], lang: str, waiting: Mapping[int, list[aligner.Segment]], rows: list[Row],
-        metrics: dict[str, float],
-    ) -> None:  # fmt: skip
-        laying = self._aligners[lang]
-        before = dict(laying.metrics)
-        answers = iter(laying.align([segment for at in some for segment in waiting[at]]))
-        for at in some:
-            found = [(segment, next(answers)) for segment in waiting[at]]
-            if all(words is None for _, words in found):
-                rows[at]["transcript_reason"] = "no word times: the text cannot be laid over the sound"
-            else:
-                rows[at]["words"] = [
-                    word for segment, words in found for word in (words if words is not None else _unaligned(segment))
-                ]
-        for key in metrics:
-            metrics[key] += laying.metrics[key] - before[key]
+
+def _lay(
+    laying: aligner.Aligner, parts: Mapping[int, list[aligner.Segment]], rows: list[Row], some: Sequence[int]
+) -> None:
+    """Words of some clips."""
+    answers = iter(laying.align([segment for at in some for segment in parts[at]]))
+    for at in some:
+        found = [(segment, next(answers)) for segment in parts[at]]
+        if all(words is None for _, words in found):
+            rows[at]["transcript_reason"] = "no word times: the text cannot be laid over the sound"
+        else:
+            rows[at]["words"] = [
+                word for segment, words in found for word in (words if words is not None else _untimed(segment))
+            ]
 
 
 def _segments(sound: Floats, one: Recognised, row: Row) -> list[aligner.Segment]:
@@ -300,7 +291,7 @@ def _segments(sound: Floats, one: Recognised, row: Row) -> list[aligner.Segment]
     ]
 
 
-def _unaligned(segment: aligner.Segment) -> list[Row]:
+def _untimed(segment: aligner.Segment) -> list[Row]:
     return [{"word": word, "flag": "unaligned"} for word in segment.text.split()]
 
 
@@ -312,32 +303,6 @@ def _doubts(heard: Sequence[Heard]) -> tuple[float, float]:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(float(value), 6)
-
-
-def _isolated(rows: Sequence[int], work: Callable[[Sequence[int]], None]) -> dict[int, Exception]:
-    """``work`` on all rows; what fails is halved down to the rows that fail alone, which are returned with why.
-
-    Raises:
-        Whatever ``work`` raises when it is not the rows' fault: an error of the machine, or every single row fails.
-    """
-    failed: dict[int, Exception] = {}
-    todo = [list(rows)] if rows else []
-    while todo:
-        some = todo.pop()
-        try:
-            work(some)
-        except Exception as error:
-            if isinstance(error, DatagenError) and not isinstance(error, RowError):
-                raise
-            if len(some) == 1:
-                failed[some[0]] = error
-            else:
-                half = (len(some) + 1) // 2
-                todo += [some[half:], some[:half]]
-    blameless = [error for error in failed.values() if not isinstance(error, RowError)]
-    if blameless and len(failed) == len(rows):
-        raise blameless[0]
-    return failed
 
 
 def _reject(at: int, error: Exception) -> Reject:

@@ -5,6 +5,8 @@ The random Whisper is held to 4 tokens per second, else it writes to its limit n
 
 import json
 import math
+import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +14,14 @@ import pyarrow as pa
 import pytest
 
 from datagen import tables
-from datagen.errors import UsageError
-from datagen.models import aligner, manifest
+from datagen.errors import EnvironmentFault, UsageError
+from datagen.models import aligner, batching, manifest
 from datagen.models.whisperx import Heard, Recognised
 from datagen.quality.facts import SURE_CONFIDENCE
 from datagen.speech import text
 from datagen.speech.audio import decode_flac, encode_flac
 from datagen.speech.labels import CONTEXT
-from datagen.stages import transcribe_whisperx
+from datagen.stages import transcribe_models, transcribe_whisperx
 from datagen.stages.transcribe import Transcribe, TranscribeConfig
 from datagen.testing.batches import batch_for
 from datagen.testing.speech import SENTENCES, synth
@@ -58,11 +60,28 @@ def run(folders, tmp_path_factory):
     patch.undo()
 
 
+@pytest.fixture
+def cache_with_french(monkeypatch, tmp_path):
+    """An empty cache; the call puts an aligner into it as a pull would."""
+    monkeypatch.setenv(manifest.CACHE_VARIABLE, str(tmp_path))
+
+    def pull():
+        entry = manifest.known("align-fr")
+        home = manifest.home(entry)
+        home.mkdir(parents=True)
+        files = {file.path: manifest.Fetched(4, file.sha256 or "0" * 64) for file in entry.files}
+        for name in files:
+            (home / name).write_bytes(b"bits")
+        manifest.Record(entry.name, entry.origin, entry.revision, "1", files).write(home / manifest.RECORD)
+
+    return pull
+
+
 def stage_of(folders, **settings):
     aligners = {lang: str(folders[lang]) for lang in ("en", "de")}
     usual = {"model": str(folders["whisper"]), "device": "cpu", "aligners": aligners, "max_tokens_per_second": 4.0,
              "beam_size": 2}  # fmt: skip
-    return Transcribe(TranscribeConfig(backend="whisperx", **usual | settings))
+    return Transcribe(TranscribeConfig(**{"backend": "whisperx"} | usual | settings))
 
 
 def rows_of(output):
@@ -307,6 +326,44 @@ def test_a_clip_that_breaks_the_model_is_a_reject_alone(folders, monkeypatch):
         stage.process(batch_for(stage, [clips[2], clips[2]]))
 
 
+def test_what_breaks_every_clip_is_no_clip_s_fault_however_they_are_divided(folders, monkeypatch):
+    stage = stage_of(folders, vad="none", batch_seconds=30.0)
+    stage.setup()
+
+    def broken(sounds):
+        raise ValueError("a model that cannot bear any sound")
+
+    monkeypatch.setattr(stage.transcriber.whisper, "detector", broken)
+    with pytest.raises(ValueError, match="cannot bear any"):
+        stage.process(batch_for(stage, [clip(b"x", lang="en"), *(said(number) for number in range(3))]))
+
+
+def test_the_next_clips_are_decoded_while_the_model_works(folders, monkeypatch):
+    stage = stage_of(folders, vad="none", batch_seconds=30.0, align=False)
+    stage.setup()
+    decoded, decode, detector = [], batching.decode_flac, stage.transcriber.whisper.detector
+    second = threading.Event()
+
+    def noted(data):
+        decoded.append(data)
+        if len(decoded) == 2:
+            second.set()
+        return decode(data)
+
+    heard = []
+
+    def waiting(sounds):
+        assert heard or second.wait(20), "nothing was decoded ahead"
+        heard.append(len(sounds))
+        return detector(sounds)
+
+    monkeypatch.setattr(batching, "decode_flac", noted)
+    monkeypatch.setattr(stage.transcriber.whisper, "detector", waiting)
+    clips = [said(number) for number in range(7)]
+    assert all(row["transcript"] for row in rows_of(stage.process(batch_for(stage, clips))))
+    assert heard == [1, 4, 2], "one batch first, so that the model need not wait; then several"
+
+
 def test_a_batch_of_nothing_is_nothing(run):
     assert len(run(vad="none").columns) == 0
 
@@ -322,7 +379,7 @@ def test_what_is_missing_is_said_before_the_run_with_the_command_that_mends_it(f
     assert "whisper-tinny" in stage_of(folders, model="whisper-tinny").check()
     assert stage_of(folders, languages=["fr"]).check() == "model align-fr is not here: datagen models pull align-fr"
     assert stage_of(folders, languages=["fr"], align=False).check() is None
-    monkeypatch.setattr(transcribe_whisperx, "find_spec", lambda name: None)
+    monkeypatch.setattr(transcribe_models, "find_spec", lambda name: None)
     assert "make setup-main" in stage_of(folders).check()
 
 
@@ -338,7 +395,7 @@ def test_the_key_follows_what_decides_the_result_and_nothing_else(folders, monke
 
     def key(**settings):
         stage = stage_of(folders, **settings)
-        config = stage.config.model_dump(mode="json", exclude=set(stage.config.non_semantic))
+        config = stage.config.model_dump(mode="json", exclude=stage.config.non_semantic | stage.config.idle())
         return json.dumps([config, stage.semantics()], sort_keys=True)
 
     moved = tmp_path / "moved"
@@ -348,16 +405,52 @@ def test_the_key_follows_what_decides_the_result_and_nothing_else(folders, monke
     assert key() == key(batch_seconds=30.0) == key(device="auto") == key(model=str(moved))
     (moved / "config.json").write_text("{}", "utf-8")
     assert key(model=str(moved)) != key() != key(vad="silero")
+    assert key() == key(min_confidence=0.9) and key(backend="auto") == key(backend="auto", beam_size=1, vad="none")
+    assert key(backend="auto") != key(backend="auto", min_confidence=0.9)
     assert len({key(), key(beam_size=5), key(languages=["en"]), key(aligners={}), key(compute_type="int8")}) == 5
+
+
+def test_an_aligner_pulled_for_something_else_changes_nothing_where_languages_are_named(folders, cache_with_french):
+    named, any_language = stage_of(folders, languages=["en"]), stage_of(folders)
+    before = named.semantics(), any_language.semantics()
+    cache_with_french()
+    assert named.semantics() == before[0] and any_language.semantics() != before[1]
+    assert "fr" in any_language.semantics()["aligners"]
+
+
+def test_a_text_in_a_language_that_is_not_named_says_so(run):
+    one = said(0, "fr") | {"labels": [label("transcript", SENTENCES[0])]}
+    (row,) = rows_of(run(one, vad="none", languages=["en", "de"]))
+    assert row["transcript_reason"] == "no word times: 'fr' is not among transcribe.languages"
+
+
+def test_what_could_not_be_known_before_the_run_is_said_at_its_end(run, folders, caplog):
+    output = run(said(1, "fr"), said(2, "fr"), said(3, "sw"), said(4), vad="none")
+    notes = stage_of(folders).notes(output.metrics)
+    assert notes == [
+        "2 clips in 'fr' have a text but no word times: model align-fr is not here: datagen models pull align-fr"
+    ]
+    assert stage_of(folders).notes(run(said(4), vad="none").metrics) == []
+
+
+def test_an_aligner_that_was_there_when_the_run_began_is_not_missed_in_silence(folders, tmp_path):
+    copy = tmp_path / "en"
+    shutil.copytree(folders["en"], copy)
+    stage = stage_of(folders, aligners={"en": str(copy)}, vad="none")
+    stage.setup()
+    shutil.rmtree(copy)
+    with pytest.raises(EnvironmentFault, match="lacks what was there when the run began"):
+        stage.process(batch_for(stage, [said(1)]))
 
 
 def test_makers_are_named_with_their_licences(folders, monkeypatch, tmp_path):
     monkeypatch.setenv(manifest.CACHE_VARIABLE, str(tmp_path))
     makers = {maker.model: maker for maker in stage_of(folders).provenance()}
-    whisper, detector = makers["whisper-large-v3"], makers["pyannote-segmentation"]
-    assert whisper.licence == detector.licence == "MIT" and "transcript" in whisper.columns
+    whisper, detector = makers[folders["whisper"].name], makers["pyannote-segmentation"]
+    assert stage_of(folders, model="").provenance()[0].licence == detector.licence == "MIT"
+    assert "transcript" in whisper.columns
     assert whisper.where == ("transcript_source", "pseudo") and len(whisper.revision) == 32
-    assert "words" in makers["align-en"].columns and makers["align-en"].licence
+    assert all("words" in makers[folders[lang].name].columns for lang in ("en", "de"))
     assert "pyannote-segmentation" not in {maker.model for maker in stage_of(folders, vad="none").provenance()}
 
 
@@ -371,5 +464,9 @@ def test_what_a_worker_wants_follows_the_backend():
 def test_work_is_counted(run):
     output = run(said(1), said(2), vad="none", align=False)
     seconds = said(1)["duration"] + said(2)["duration"]
-    assert output.metrics == {"audio_s": pytest.approx(seconds, abs=1e-3), "padded_s": 60.0}
+    seconds = pytest.approx(seconds, abs=1e-3)
+    assert output.metrics == {"audio_s": seconds, "fed_s": seconds, "padded_s": 60.0}
+    aligned = run(said(1), said(2), vad="none").metrics
+    assert aligned["audio_s"] == seconds, "what is heard and then aligned is still as long as it is"
+    assert aligned["fed_s"] == pytest.approx(2 * output.metrics["audio_s"], abs=0.1) and aligned["padded_s"] > 60
     assert isinstance(output.columns, pa.Table)
