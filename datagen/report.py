@@ -169,12 +169,12 @@ def _print_notes(space: Workspace, counts: list[StageCount]) -> None:
     """What a stage that saw all rows wants a person to know, or one that could not do all it was meant to."""
     metrics = {count.stage: count.metrics for count in counts}
     for name, stage in space.pipeline.stages.items():
+        notes = stage.notes(metrics.get(name, {}))
         if stage.kind is Kind.BARRIER and (unit := space.plan.done(name, None)) is not None:
             notes += space.store.artifact(unit).get("notes", ())
         for note in notes:
             console.print(f"[bold yellow]note[/bold yellow]  {name}: {escape(note)}", soft_wrap=True)
 
-        notes = stage.notes(metrics.get(name, {}))
 
 def _print_rejects_hint(space: Workspace) -> None:
     rejects = all_rejects(space.plan, space.store)
