@@ -49,8 +49,9 @@ def list_(
     rows = [("model", "task", "licence", "commercial", "size", "where")]
     for model in models:
         entry = model.entry
-        commercial = "yes" if known.permissions(entry.licence).commercial else "no"
-        rows.append((entry.name, entry.task, entry.licence, commercial, _size(model), _where(model)))
+        commercial = "yes" if known.permissions(model.licence).commercial else "no"
+        name, licence = ("your own", "yours to say") if model.own else (entry.name, entry.licence)
+        rows.append((name, entry.task, licence, "?" if model.own else commercial, _size(model), _where(model)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:  # whole lines, however narrow the terminal: names are there to be copied
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -154,6 +155,8 @@ def _of_recipe(recipe: str, profile: str | None, sets: list[str] | None) -> list
 def _size(model: Model) -> str:
     from datagen.models import manifest
 
+    if model.own:
+        return _gb(sum(path.stat().st_size for path in model.folder.rglob("*") if path.is_file()))
     record = manifest.record(model.folder)
     if record is not None:
         return _gb(sum(file.size for file in record.files.values()))
@@ -165,9 +168,11 @@ def _where(model: Model) -> str:
     from datagen.models import manifest
 
     problem = manifest.missing(model)
+    if model.own:
+        return problem or str(model.folder)
     if problem is None:
-        return str(model.folder) if model.own else f"here, {model.revision[:12]}"
-    return "gated, not here" if model.entry.gated and not model.own else "not here"
+        return f"here, {model.revision[:12]}"
+    return "gated, not here" if model.entry.gated else "not here"
 
 
 def _gb(size: int) -> str:

@@ -146,14 +146,18 @@ def _print_counts(counts: list[StageCount]) -> None:
 
 def _print_speeds(counts: list[StageCount]) -> None:
     """How fast the speech models went through the audio, and how much of what they were given was padding."""
-    for count in counts:
-        heard, given = count.metrics.get("audio_s", 0.0), count.metrics.get("padded_s", 0.0)
-        if heard and count.seconds:
-            waste = f", {1 - heard / given:.0%} of its batches padding" if given else ""
-            console.print(
-                f"  {count.stage}: {duration(heard)} of audio at {heard / count.seconds:.3g} times real time per worker"
-                f"{waste}"
-            )
+    modelled = [count for count in counts if count.metrics.get("audio_s") and count.seconds]
+    if not modelled:
+        return
+    table = _table("model stage", "audio", "x real time", "padding")
+    for count in modelled:
+        heard, given = count.metrics["audio_s"], count.metrics.get("padded_s", 0.0)
+        waste = max(0.0, 1 - count.metrics.get("fed_s", heard) / given) if given else None
+        table.add_row(
+            count.stage, duration(heard), f"{heard / count.seconds:,.1f}", "" if waste is None else f"{waste:.0%}"
+        )
+    console.print(table)
+    console.print("[dim]x real time: of one worker; padding: share of what its model was given[/dim]")
 
 
 def _print_conservation(counts: list[StageCount]) -> bool:
@@ -193,9 +197,18 @@ def status(space: Workspace) -> bool:
     _print_speeds(counts)
     holds = _print_conservation(counts)
     _print_drift(space)
+    _print_hindrances(space)
     _print_notes(space, counts)
     _print_rejects_hint(space)
     return holds
+
+
+def _print_hindrances(space: Workspace) -> None:
+    """Why stages that are not done could not go on here: a model that has moved changes what counts as done."""
+    for name, stage in space.pipeline.stages.items():
+        shards = [None] if space.pipeline.whole(name) else space.plan.shards
+        if any(space.plan.done(name, shard) is None for shard in shards) and (why := stage.check()):
+            console.print(f"[bold yellow]note[/bold yellow]  {name} cannot run here: {escape(why)}", soft_wrap=True)
 
 
 def _print_drift(space: Workspace) -> None:

@@ -139,16 +139,18 @@ def forget(space: Workspace, start: str) -> int:
 def garbage(space: Workspace) -> list[Unit]:
     """Units that the present recipe and input do not lead to.
 
-    What cannot be told yet, because something before it is not done, is kept: it may turn out to be of use.
+    What cannot be told yet, because something before it is not done, is kept: it may turn out to be of use. So is what
+    a stage made that cannot run here: without its models and libraries nobody knows what its present key would be.
     """
     plan = space.plan
+    unknown = {name for name, stage in space.pipeline.stages.items() if stage.check()}
     keep = {plan.sources(shard) for shard in plan.shards}
     open_spots: set[tuple[str, int | None]] = set()
     settings: dict[str, str] = {}
     for name in space.pipeline.order:
         for shard in [None] if space.pipeline.whole(name) else plan.shards:
             wanted = plan.wanted(name, shard)
-            if wanted is None:
+            if wanted is None or (name in unknown and not wanted.done):
                 open_spots.add((name, shard))
                 continue
             keep.add(wanted.unit)

@@ -129,6 +129,7 @@ def body(
     sections = [
         f"# {markdown(about.title, 120)}",
         _warning(result),
+        _commerce(run, result),
         _what(result, about),
         "\n\n".join(f"![{shown}](figures/{name})" for name, shown in figures),
         _loading(result),
@@ -154,6 +155,27 @@ def _warning(result: Published) -> str:
         "labels or texts that may not; an unknown licence permits nothing. They are here for use where they were made. "
         "For a set that can be published, export with `require: [redistribute_audio, redistribute_labels]`; see "
         "[Permissions](#permissions)."
+    )
+
+
+def _commerce(run: RunReader, result: Published) -> str:
+    """Said before anything else, since a reader who trains a product on the set may not look further."""
+    denied = result.denied("commercial_ok")
+    if not denied:
+        return ""
+    sources = [(f"the corpus {row['corpus']}", row["licence"])
+               for row in distributions.hours(result.clips, ("corpus", "licence")).to_pylist()]  # fmt: skip
+    sources += [(_shown(maker.get("model") or ""), maker.get("licence")) for maker in run.provenance]
+    because = [
+        f"{markdown(name, 120)} ({markdown(licence or 'licence unknown', 80)})"
+        for name, licence in dict.fromkeys(sources)
+        if not ((found := result.licences.find(licence)) and (found.inherits or found.permissions.commercial))
+    ]
+    rows = result.clips.num_rows + result.samples.num_rows
+    return (
+        f"> **{'Not' if denied == rows else 'Not all of it'} for commercial use.** {denied:,} of {rows:,} rows hold or "
+        "rest on what came from a source that does not allow it (`commercial_ok` is false): "
+        f"{', '.join(because[:MAX_ROWS])}. Leave such rows out by exporting with `require: [commercial]`."
     )
 
 

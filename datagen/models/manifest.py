@@ -6,6 +6,7 @@ folder, or as a folder of its own. Nothing is fetched while a run works.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -27,6 +28,8 @@ from datagen.stage import Provenance
 
 #: Environment variable that names the cache folder.
 CACHE_VARIABLE = "DATAGEN_MODELS"
+#: Revision of a folder that is not there: a plan or a status can still be asked for.
+ABSENT = "absent"
 #: Lies in every pulled model's folder: what was fetched, from where.
 RECORD = "datagen-model.json"
 
@@ -103,6 +106,12 @@ class Model:
     folder: Path
     revision: str
     own: bool = field(default=False)  #: the user's own folder, not the cache's
+    asked: str = ""  #: what the recipe says, for messages about ``own`` ones
+
+    @property
+    def licence(self) -> str:
+        """As on the card; what the user's own files may be used for is known to nobody here (law 6)."""
+        return f"licence of {self.folder.name}" if self.own else self.entry.licence
 
 
 def cache_folder() -> Path:
@@ -202,19 +211,21 @@ def find(reference: str, like: str) -> Model:
     The revision of a pulled model is the commit that was fetched, also where the manifest names a branch.
 
     Args:
-        like: manifest name of the model whose kind this is; a user's own folder gets its licence and notes.
+        like: manifest name of the model whose kind this is; a folder need not exist yet (see ``missing``).
 
     Raises:
-        UsageError: neither a name of the manifest nor an existing folder.
+        UsageError: a model of the manifest that is for another task.
     """
     name = reference or like
     listed = entries()
-    if name in listed:
-        return cached(listed[name])
-    path = Path(name).expanduser()
-    if not path.is_dir():
-        raise UsageError(f"model '{name}': neither a model of the manifest nor a folder{did_you_mean(name, listed)}")
-    return Model(known(like), path.resolve(), digest(path.resolve()), own=True)
+    kind = known(like)
+    if name not in listed:
+        path = Path(name).expanduser().resolve()
+        return Model(kind, path, digest(path) if path.is_dir() else ABSENT, own=True, asked=name)
+    if listed[name].task != kind.task:
+        others = ", ".join(entry.name for entry in listed.values() if entry.task == kind.task)
+        raise UsageError(f"model '{name}' is for {listed[name].task}, not for {kind.task}; for that there is: {others}")
+    return cached(listed[name])
 
 
 def cached(entry: Entry) -> Model:
@@ -245,6 +256,8 @@ def wanted(files: Iterable[File], there: Iterable[str]) -> tuple[list[File], lis
 
 def missing(model: Model) -> str | None:
     """What to do when files of the model are not there, or None. Cheap: looks, does not read."""
+    if problem := nowhere(model):
+        return problem
     there = [file.path for file in model.entry.files if (model.folder / file.path).is_file()]
     have, lacking = wanted(model.entry.files, there)
     if model.own and not lacking:
@@ -260,6 +273,17 @@ def missing(model: Model) -> str | None:
             again = command([model.entry.name], again=True)
             return f"model {model.entry.name}: {file.path} is not the one that the manifest names: {again}"
     return None
+
+
+def nowhere(model: Model) -> str | None:
+    """Of a model that is to be a folder: that there is none, and what was perhaps meant."""
+    if not model.own or model.folder.is_dir():
+        return None
+    if "/" in model.asked or model.asked.startswith(("~", ".")):
+        return f"model '{model.asked}': there is no such folder ({model.folder})"
+    meant = difflib.get_close_matches(model.asked, entries(), n=1)
+    more = f" - did you mean '{meant[0]}'?" if meant else "; `datagen models list` names the models"
+    return f"model '{model.asked}': neither a model of the manifest nor a folder{more}"
 
 
 def memory_gb(model: Model) -> float:
@@ -317,5 +341,8 @@ def sha256(path: Path) -> str:
 
 
 def provenance(model: Model, *columns: str, note: str = "", where: tuple[str, str] | None = None) -> Provenance:
-    """Who made ``columns`` (law 6)."""
-    return Provenance(model.entry.name, model.revision, model.entry.licence, columns, note or model.entry.note, where)
+    """Who made ``columns`` (law 6). A folder of the user's own is not passed off as the model it is like."""
+    if not model.own:
+        return Provenance(model.entry.name, model.revision, model.licence, columns, note or model.entry.note, where)
+    told = f"a model of the user's own, like {model.entry.name}; export.licences says what its licence permits"
+    return Provenance(model.folder.name, model.revision, model.licence, columns, note or told, where)

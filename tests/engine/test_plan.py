@@ -164,6 +164,16 @@ def test_garbage_is_what_no_setting_leads_to(run, tmp_path):
     assert run() == {}
 
 
+def test_gc_keeps_what_a_stage_made_whose_model_is_gone(run, tmp_path, monkeypatch):
+    run()
+    monkeypatch.setattr(toy.Square, "semantics", lambda self: {"model": "absent"})  # its key cannot be known any more
+    assert {unit.stage for unit in garbage(open_run(str(tmp_path / "run")))} == {"square"}
+    monkeypatch.setattr(toy.Square, "check", lambda self: "there is no such folder")
+    assert collect(str(tmp_path / "run")) == ([], 0)
+    monkeypatch.undo()
+    assert run() == {}
+
+
 def test_rejects_can_be_retried(run, source, tmp_path):
     run()
     assert [r["error_class"] for r in rows(tmp_path)["rejects"]] == ["NotAudio"]

@@ -164,6 +164,17 @@ def test_it_warns_first_thing_when_rows_may_not_be_passed_on(tmp_path):
     assert "Not for publication" not in text and "not permitted: redistribute_audio" in text
 
 
+def test_it_says_first_thing_what_may_not_be_used_commercially_and_whose_fault_that_is(tmp_path):
+    maker = {"stage": "affect", "model": "audeering-dim", "revision": "1", "licence": "CC-BY-NC-SA-4.0",
+             "columns": ["arousal"], "note": "", "config_hash": "c"}  # fmt: skip
+    run = memory_run(clips=4, shards=1, provenance=[maker])
+    said = [line for line in parts(export(run, tmp_path / "all"))[1].splitlines() if line][1]
+    assert said.startswith("> **Not") and "for commercial use.**" in said and "audeering-dim (CC-BY-NC-SA-4.0)" in said
+    assert "template" not in said and "harbour" not in said, "only who forbids it is named"
+    free = export(run, tmp_path / "free", require=("commercial",))
+    assert "for commercial use.**" not in free
+
+
 def test_permissions_are_told_per_corpus_and_model(tmp_path):
     makers = [
         {"stage": "emotion", "model": "emotion2vec", "revision": "v2", "licence": "FunASR-Model-License",

@@ -168,6 +168,27 @@ def test_a_folder_of_ones_own_is_revised_by_its_content(tmp_path):
     assert manifest.missing(third) == f"{own.resolve()} lacks model.pt, which a model like emotion2vec_plus_large has"
 
 
+def test_a_folder_that_is_gone_or_misspelt_stops_a_run_and_not_a_look_at_it(tmp_path):
+    gone = manifest.find(str(tmp_path / "gone"), "audeering-dim")
+    assert gone.revision == manifest.ABSENT
+    assert manifest.missing(gone) == f"model '{tmp_path}/gone': there is no such folder ({tmp_path.resolve()}/gone)"
+    assert "whisper" not in str(manifest.missing(gone)), "a path is not compared with names"
+    typo = manifest.missing(manifest.find("audering-dim", "audeering-dim"))
+    assert typo == "model 'audering-dim': neither a model of the manifest nor a folder - did you mean 'audeering-dim'?"
+    assert "datagen models list" in str(manifest.missing(manifest.find("x", "audeering-dim")))
+    with pytest.raises(UsageError, match=r"^model 'align-en' is for align, not for affect; .* audeering-dim$"):
+        manifest.find("align-en", "audeering-dim")
+
+
+def test_a_folder_of_ones_own_is_not_passed_off_as_a_published_model(tmp_path):
+    own = manifest.find(str(fill(tmp_path / "tuned", "model.safetensors")), "audeering-dim")
+    maker = manifest.provenance(own, "arousal_raw")
+    assert maker.model == "tuned" and maker.licence == "licence of tuned" and "like audeering-dim" in maker.note
+    assert licences.published().permissions(maker.licence) == licences.NOTHING
+    told = licences.published({maker.licence: "CC0-1.0"})  # export.licences
+    assert told.permissions(maker.licence) == licences.EVERYTHING
+
+
 def test_a_folder_is_hashed_once_for_all_processes_until_it_changes(cache, tmp_path, monkeypatch):
     own = fill(tmp_path / "mine", "config.yaml", "model.pt", "tokens.txt")
     monkeypatch.setattr(manifest, "SETTLED_NS", -1)
@@ -199,11 +220,6 @@ def test_memory_is_the_manifests_unless_the_files_are_smaller(tmp_path):
     assert manifest.memory_gb(Model(entry, tmp_path / "none", "main")) == entry.memory_gb > 2
     own = fill(tmp_path / "mine", "config.yaml", "model.pt", "tokens.txt")
     assert manifest.memory_gb(manifest.find(str(own), entry.name)) == pytest.approx(1.0, abs=0.01)
-
-
-def test_a_name_that_is_neither_model_nor_folder_is_told_with_the_nearest(cache):
-    with pytest.raises(UsageError, match="did you mean 'emotion2vec_plus_large'"):
-        manifest.find("emotion2vec_plus_larg", "emotion2vec_plus_large")
 
 
 def test_what_is_pulled_is_known_by_its_commit(cache):

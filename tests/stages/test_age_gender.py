@@ -220,10 +220,10 @@ def test_samples_name_the_column_they_rest_on() -> None:
     assert "sex_heard" in named
 
 
-def test_what_rests_on_it_is_never_commercial(stage: AgeGender) -> None:
+def test_what_rests_on_it_is_never_commercial() -> None:
     from datagen.export.published import lineage
 
-    (maker,) = stage.provenance()
+    (maker,) = AgeGender().provenance()
     assert maker.licence == "CC-BY-NC-SA-4.0" and set(maker.columns) == set(tables.AGE_GENDER.names)
     used = [["sex_heard"], ["pitch_level"], ["f0_median_hz"], ["sex"]]
     rows_ = pa.table({"licence": ["CC0-1.0"] * 4, "used_columns": used})
