@@ -25,6 +25,7 @@ import numpy.typing as npt
 from datagen.errors import EnvironmentFault, RowError
 from datagen.models import manifest
 from datagen.models.batching import Batcher, Floats, pad
+from datagen.models.device import batch_seconds
 
 #: Outputs in the order of the published heads, for checkpoints whose config names them ``LABEL_0`` and so on.
 DIMENSIONS = ("arousal", "dominance", "valence")
@@ -42,8 +43,6 @@ _RENAMED = {
     "pos_conv_embed.conv.weight_v": "pos_conv_embed.conv.parametrizations.weight.original1",
 }
 
-#: Most audio seconds per batch on a CPU: larger ones were no faster there, and cost memory (3 GB at 160 s) and padding.
-CPU_SECONDS = 24.0
 
 Answer = dict[str, float | None]
 
@@ -129,15 +128,16 @@ class Network:
         import torch
 
         batch, lengths = pad([normalised(sound) for sound in sounds] if self.normalise else sounds)
-        mask = np.arange(batch.shape[1])[None] < lengths[:, None]
+        # Models with a group norm were trained without a mask, and never meet padding here; where nothing is padded,
+        # attention is faster without one, and the same.
+        mask = None
+        if lengths.min() < batch.shape[1] and not self.equal_lengths:
+            mask = torch.from_numpy(np.arange(batch.shape[1])[None] < lengths[:, None]).long().to(self.device)
         frames = torch.from_numpy(self.frames(lengths)).to(self.device)
         # Convolutions on a GPU would round to TF32 (10 bits) by default; which batch a clip is in would then show.
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            states = self.parts["wav2vec2"](
-                torch.from_numpy(batch).to(self.device),
-                # Models with a group norm were trained without a mask, and here never meet padding.
-                attention_mask=None if self.equal_lengths else torch.from_numpy(mask).long().to(self.device),
-            ).last_hidden_state
+            values = torch.from_numpy(batch).to(self.device)
+            states = self.parts["wav2vec2"](values, attention_mask=mask).last_hidden_state
             own = torch.arange(states.shape[1], device=self.device)[None] < frames[:, None]
             pooled = states.masked_fill(~own[..., None], 0.0).sum(1) / frames[:, None]
             found = {}
@@ -152,8 +152,7 @@ class Network:
 
 def batcher(name: str, network: Network, seconds: float) -> Batcher:
     """Plans batches of at most so many audio seconds that ``network`` can take without a change in its answers."""
-    most = min(seconds, CPU_SECONDS) if network.device == "cpu" else seconds
-    return Batcher(name, most, equal=network.equal_lengths)
+    return Batcher(name, batch_seconds(seconds, network.device), equal=network.equal_lengths)
 
 
 class Dimensions:

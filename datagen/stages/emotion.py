@@ -115,8 +115,9 @@ class Emotion(Stage):
         (model,) = self.models()
         if lacking := emotion2vec.missing(model):
             raise EnvironmentFault(lacking)
-        self.model = emotion2vec.Emotion2vec(model.folder, device.resolve(self.config.device), device.THREADS)
-        self.batcher = Batcher(model.entry.name, self.config.batch_seconds)
+        where = device.resolve(self.config.device)
+        self.model = emotion2vec.Emotion2vec(model.folder, where, device.THREADS)
+        self.batcher = Batcher(model.entry.name, device.batch_seconds(self.config.batch_seconds, where))
 
     def process(self, batch: pa.Table) -> Output:
         gold = gold_emotions(batch["labels"], batch["corpus"])

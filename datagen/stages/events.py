@@ -99,7 +99,7 @@ class Events(Stage):
             return
         device.offline()
         config, where = self.config, device.resolve(self.config.device)
-        self._tagger = tagger.Tagger(self.models()[0].folder, where, config.batch_seconds)
+        self._tagger = tagger.Tagger(self.models()[0].folder, where, device.batch_seconds(config.batch_seconds, where))
         self._batcher = Batcher(tagger.LIKE, config.batch_seconds)
         self._thresholds = tagger.thresholds(config.threshold, config.thresholds)
 

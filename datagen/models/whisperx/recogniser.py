@@ -216,7 +216,16 @@ class WhisperX:
         batching.halving(batches(), work, failed)
 
     def _encode(self, sounds: Sequence[Floats]) -> Any:
-        return self._whisper.encode(np.stack([windows.mel(sound, self._bands) for sound in sounds]))
+        mels = [windows.mel(sound, self._bands) for sound in sounds]
+        model = self._whisper.model
+        if model.device != "cpu" or "16" in model.compute_type:  # numpy knows no bfloat16
+            return self._whisper.encode(np.stack(mels))
+        # One window of 30 s keeps a core busy, and several are slower: they push each other out of its cache. It is
+        # the decoder that gains from company.
+        from faster_whisper.transcribe import get_ctranslate2_storage
+
+        encoded = [np.asarray(self._whisper.encode(mel[None])) for mel in mels]
+        return get_ctranslate2_storage(np.concatenate(encoded))
 
     def _generate(self, encoded: Any, jobs: Sequence[_Job], found: Sequence[Recognised], cap: int) -> Iterator[Heard]:
         """As ``whisperx.asr.WhisperModel.generate_segment_batched``, with a prompt for each stretch's own language."""
