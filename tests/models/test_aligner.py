@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
-import subprocess
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import whisperx.alignment as stock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from datagen import models
 from datagen.errors import EnvironmentFault
 from datagen.models import manifest
 from datagen.models.aligner import CPU_SECONDS, Aligner, Segment, for_language
@@ -417,22 +419,24 @@ def test_every_language_whisperx_knows_has_an_aligner() -> None:
     assert for_language("sw") is None
 
 
-def test_neither_nltk_nor_whisperx_nor_a_network_is_needed(folders: dict[tuple[str, str], Path]) -> None:
-    program = """
-import sys
-from datagen.models import manifest
-from datagen.models.aligner import Aligner, Segment
-assert "torch" not in sys.modules
-import socket
-def refuse(*args, **kwargs): raise AssertionError("a connection")
-socket.socket.connect = refuse
-import numpy as np
-for folder in sys.argv[1:]:
-    one = Aligner(manifest.find(folder, "align-en"), "en")
-    print(one.align([Segment(np.random.default_rng(0).normal(size=32000).astype("f4"), "hello you", 0.0, 2.0)]))
-print(sorted({"nltk", "whisperx"} & set(sys.modules)))
-"""
-    command = [sys.executable, "-c", program, str(folders["torchaudio", "group"]), str(folders["huggingface", "layer"])]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("'hello'") == 2 and done.stdout.splitlines()[-1] == "[]"
+def test_neither_nltk_nor_whisperx_nor_a_network_is_needed(
+    folders: dict[tuple[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("a connection")
+
+    monkeypatch.setattr(models, "aligner", models.aligner)  # put back in the end
+    for module in ["nltk", "whisperx", *sys.modules]:
+        if module.startswith("datagen.models.aligner"):
+            monkeypatch.delitem(sys.modules, module)  # loaded anew
+        elif module.split(".")[0] in ("nltk", "whisperx"):
+            monkeypatch.setitem(sys.modules, module, None)  # an import of it fails
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    anew = importlib.import_module("datagen.models.aligner")
+    assert anew.Aligner is not Aligner
+    for kind in (("torchaudio", "group"), ("huggingface", "layer")):
+        one = anew.Aligner(_model(folders[kind]), "en")
+        (words,) = one.align([anew.Segment(_sound(32_000, 0), "hello you", 0.0, 2.0)])
+        assert [word["word"] for word in words] == ["hello", "you"]
+    with pytest.raises(ImportError):
+        importlib.import_module("whisperx.alignment")
