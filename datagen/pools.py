@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+from datagen.errors import UsageError
 from datagen.executors.base import PoolSpec
 from datagen.models import manifest
 from datagen.pipeline import Pipeline
@@ -55,6 +56,11 @@ def _settled(
     if asked.gpus != "auto":
         return asked
     if not there:
+        if getattr(pipeline.stages[name].config, "device", "auto") == "cuda":
+            raise UsageError(
+                f"stages.{name}.device: cuda is asked for, and there is no GPU here; set it to auto, or use a machine "
+                "that has one"
+            )
         return asked.model_copy(update={"gpus": 0.0})
     beside = [resources[other].gpus for other in names if pipeline.phase[other] == pipeline.phase[name]]
     left = there - sum(share for share in beside if share != "auto")

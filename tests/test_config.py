@@ -35,6 +35,7 @@ def test_a_profile_removes_a_stage_with_null(tmp_path):
         (["stages.segment.method=vda"], r"stages\.segment\.method: unknown 'vda' - did you mean 'vad'\?"),
         (["stages.segmnt={}"], r"stages\.segmnt: unknown stage - did you mean 'segment'\?"),
         (["stages.segment.resources.gpu=1"], r"resources\.gpu: unknown - did you mean 'gpus'\?"),
+        (["stages.transcribe.languages=[english]"], r"stages\.transcribe\.languages\.0: .* \(got 'english'\)"),
         (["executor.knd=ray"], r"executor\.knd: unknown key - did you mean 'kind'\?"),
         (["seed=many"], r"seed: .*integer.*'many'"),
         (["seed"], r"--set seed: write it as path\.to\.key=value"),

@@ -152,8 +152,9 @@ def _warning(result: Published) -> str:
         return ""
     return (
         f"> **Not for publication.** {locked:,} rows hold audio that may not be passed on, and {labels:,} rows hold "
-        "labels or texts that may not; an unknown licence permits nothing. They are here for use where they were made. "
-        "For a set that can be published, export with `require: [redistribute_audio, redistribute_labels]`; see "
+        "labels or texts that may not; an unknown licence permits nothing (`export.licences` can say what it stands "
+        "for). They are here for use where they were made. For a set that can be published, export with `require: "
+        "[redistribute_audio, redistribute_labels]`; see "
         "[Permissions](#permissions)."
     )
 

@@ -10,7 +10,7 @@ Everything that cannot be known stays null, and ``transcript_reason`` says why.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import pyarrow as pa
 from pydantic import Field
@@ -46,7 +46,7 @@ class TranscribeConfig(device.ModelConfig):
         480.0, gt=0, description="of audio per model batch; Whisper takes 30 for every stretch"
     )
     prefer_reference: bool = Field(True, description="a clip with the corpus's text keeps it, and is not recognised")
-    languages: tuple[str, ...] = Field(
+    languages: tuple[Annotated[str, Field(pattern="^[a-z]{2,3}$")], ...] = Field(
         (), description="ISO 639-1; one = every clip's, several = told apart, none = any that Whisper knows"
     )
     vad: Method = Field("pyannote", description="who finds the speech; none = Whisper hears the clip as it is")

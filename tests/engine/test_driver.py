@@ -288,6 +288,15 @@ def test_models_share_the_gpus_there_are_so_that_all_fit_side_by_side(source, tm
     assert all(resources.gpus != "auto" for resources in executor.asked.values())
 
 
+def test_cuda_without_a_gpu_is_refused_before_anything_runs(source, tmp_path, monkeypatch):
+    executor = Gpus(0.0)
+    recipe = toy.recipe(source, square={"resources": {"gpus": "auto"}})
+    monkeypatch.setattr(toy.SquareConfig, "device", "cuda", raising=False)
+    with pytest.raises(UsageError, match=r"^stages\.square\.device: cuda is asked for, .* set it to auto"):
+        execute(recipe, str(tmp_path / "run"), Options(progress="none", executor=lambda: executor), print)
+    assert not executor.asked
+
+
 class Loads:
     """What a stage with models says of them."""
 
