@@ -52,7 +52,7 @@ def variants(model: str) -> tuple[str, ...]:
     return (STOCK, LISTED, OURS) if model == "emotion" else (STOCK, OURS)
 
 
-def load(model: str, variant: str, folder: Path, where: str, threads: int) -> Runner:
+def load(model: str, variant: str, folder: Path, where: str) -> Runner:
     """A loaded model. ``where``: "cpu" or "cuda"."""
     device.offline()
     os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
@@ -60,14 +60,18 @@ def load(model: str, variant: str, folder: Path, where: str, threads: int) -> Ru
         logging.getLogger(name).setLevel(logging.ERROR)
     import torch
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(device.THREADS)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        return _LOADERS[model, variant](folder, where, threads)
+        return _LOADERS[model, variant](folder, where)
 
 
 def _decoded(clips: Clips) -> Iterable[Any]:
     return (decode_flac(data.as_py()) for data in clips.audio)
+
+
+def _batch_seconds(where: str) -> float:
+    return device.batch_seconds(device.ModelConfig().batch_seconds, where)
 
 
 def _values(answers: batching.Answers[Any]) -> list[Any]:
@@ -79,10 +83,10 @@ def _values(answers: batching.Answers[Any]) -> list[Any]:
 # --- Whisper --------------------------------------------------------------------------------------------------
 
 
-def _asr_stock(folder: Path, where: str, threads: int) -> Runner:
+def _asr_stock(folder: Path, where: str) -> Runner:
     import whisperx
 
-    pipeline = whisperx.load_model(str(folder), where, language="en", local_files_only=True, threads=threads)
+    pipeline = whisperx.load_model(str(folder), where, language="en", local_files_only=True, threads=device.THREADS)
 
     def run(clips: Clips) -> Result:
         pipeline.model.max_length = 2 * clips.most_tokens  # CTranslate2 lets the text fill half of it
@@ -98,7 +102,7 @@ def _asr_stock(folder: Path, where: str, threads: int) -> Runner:
     return run
 
 
-def _asr_ours(folder: Path, where: str, threads: int) -> Runner:
+def _asr_ours(folder: Path, where: str) -> Runner:
     from datagen.models import manifest
     from datagen.models.whisperx import WhisperX, vad
 
@@ -126,7 +130,7 @@ def _asr_ours(folder: Path, where: str, threads: int) -> Runner:
 # --- Alignment ------------------------------------------------------------------------------------------------
 
 
-def _align_stock(folder: Path, where: str, threads: int) -> Runner:
+def _align_stock(folder: Path, where: str) -> Runner:
     import whisperx
 
     if (folder / "bundle.json").exists():
@@ -170,7 +174,7 @@ def _sentences(folder: Path) -> None:
         nltk.data.path.insert(0, str(folder))
 
 
-def _align_ours(folder: Path, where: str, threads: int) -> Runner:
+def _align_ours(folder: Path, where: str) -> Runner:
     from datagen.models import manifest
     from datagen.models.aligner import Aligner, Segment
 
@@ -198,10 +202,10 @@ def _words(words: Sequence[Mapping[str, Any]]) -> Said:
 # --- emotion2vec ----------------------------------------------------------------------------------------------
 
 
-def _funasr(folder: Path, where: str, threads: int) -> Callable[[Any], list[Said]]:
+def _funasr(folder: Path, where: str) -> Callable[[Any], list[Said]]:
     from funasr import AutoModel
 
-    model = AutoModel(model=str(folder), device=where, ncpu=threads, disable_update=True, disable_pbar=True)
+    model = AutoModel(model=str(folder), device=where, ncpu=device.THREADS, disable_update=True, disable_pbar=True)
 
     def generate(sounds: Any) -> list[Said]:
         found = model.generate(input=sounds, granularity="utterance", extract_embedding=False)
@@ -210,21 +214,21 @@ def _funasr(folder: Path, where: str, threads: int) -> Callable[[Any], list[Said
     return generate
 
 
-def _emotion_stock(folder: Path, where: str, threads: int) -> Runner:
-    generate = _funasr(folder, where, threads)
+def _emotion_stock(folder: Path, where: str) -> Runner:
+    generate = _funasr(folder, where)
     return lambda clips: Result([said for sound in _decoded(clips) for said in generate(sound)])
 
 
-def _emotion_listed(folder: Path, where: str, threads: int) -> Runner:
-    generate = _funasr(folder, where, threads)
+def _emotion_listed(folder: Path, where: str) -> Runner:
+    generate = _funasr(folder, where)
     return lambda clips: Result(generate(list(_decoded(clips))))
 
 
-def _emotion_ours(folder: Path, where: str, threads: int) -> Runner:
+def _emotion_ours(folder: Path, where: str) -> Runner:
     from datagen.models.emotion2vec import Emotion2vec
 
-    model = Emotion2vec(folder, where, threads)
-    batcher = batching.Batcher("emotion2vec", device.ModelConfig().batch_seconds)
+    model = Emotion2vec(folder, where, device.THREADS)
+    batcher = batching.Batcher("emotion2vec", _batch_seconds(where))
 
     def run(clips: Clips) -> Result:
         answers = batcher.run(clips.audio, clips.seconds, model)
@@ -236,7 +240,7 @@ def _emotion_ours(folder: Path, where: str, threads: int) -> Runner:
 # --- audEERING ------------------------------------------------------------------------------------------------
 
 
-def _affect_stock(folder: Path, where: str, threads: int) -> Runner:
+def _affect_stock(folder: Path, where: str) -> Runner:
     """The loop of the model's card: classes of one's own around transformers' wav2vec 2.0."""
     import torch
     from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2Model
@@ -273,16 +277,16 @@ def _affect_stock(folder: Path, where: str, threads: int) -> Runner:
     return run
 
 
-def _affect_ours(folder: Path, where: str, threads: int) -> Runner:
-    from datagen.models.audeering import DIMENSIONS, Dimensions
+def _affect_ours(folder: Path, where: str) -> Runner:
+    from datagen.models import audeering
 
-    model = Dimensions(folder, where)
-    batcher = batching.Batcher("audeering", device.ModelConfig().batch_seconds, equal=model.network.equal_lengths)
+    model = audeering.Dimensions(folder, where)
+    batcher = audeering.batcher("audeering", model.network, device.ModelConfig().batch_seconds)
 
     def run(clips: Clips) -> Result:
         answers = batcher.run(clips.audio, clips.seconds, model)
         return Result(
-            [Said("", [float(one[name]) for name in DIMENSIONS]) for one in _values(answers)], answers.metrics
+            [Said("", [float(one[name]) for name in audeering.DIMENSIONS]) for one in _values(answers)], answers.metrics
         )
 
     return run
@@ -298,7 +302,7 @@ def _windows() -> tuple[float, float]:
     return config.window_s, config.hop_s
 
 
-def _events_stock(folder: Path, where: str, threads: int) -> Runner:
+def _events_stock(folder: Path, where: str) -> Runner:
     """transformers' own pipeline on one window after another; of an event the best score of all windows is kept."""
     from transformers import ASTFeatureExtractor, ASTForAudioClassification, pipeline
     from transformers.pipelines import audio_classification
@@ -328,11 +332,11 @@ def _events_stock(folder: Path, where: str, threads: int) -> Runner:
     return run
 
 
-def _events_ours(folder: Path, where: str, threads: int) -> Runner:
+def _events_ours(folder: Path, where: str) -> Runner:
     from datagen.models.tagger import WINDOW_COST_S, Tagger, thresholds, windows
 
-    seconds = device.ModelConfig().batch_seconds
-    tagger, batcher = Tagger(folder, where, seconds), batching.Batcher("ast", seconds)
+    tagger = Tagger(folder, where, _batch_seconds(where))
+    batcher = batching.Batcher("ast", device.ModelConfig().batch_seconds)
     everything = thresholds(0.0, {})  # so that each event is one span over all windows, with the best score of them
     window_s, hop_s = _windows()
 
@@ -348,7 +352,7 @@ def _events_ours(folder: Path, where: str, threads: int) -> Runner:
     return run
 
 
-_LOADERS: dict[tuple[str, str], Callable[[Path, str, int], Runner]] = {
+_LOADERS: dict[tuple[str, str], Callable[[Path, str], Runner]] = {
     ("asr", STOCK): _asr_stock,
     ("asr", OURS): _asr_ours,
     ("align", STOCK): _align_stock,

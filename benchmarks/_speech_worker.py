@@ -1,6 +1,6 @@
 """One side of a comparison in a process of its own, so that memory is its own; asked over a pipe, one round at a time.
 
-    python _speech_worker.py MODEL VARIANT FOLDER cpu|cuda THREADS
+    python _speech_worker.py MODEL VARIANT FOLDER cpu|cuda
 
 Reads one JSON object per line ({"file", "nominal", "first"}) and answers each with one.
 """
@@ -22,6 +22,8 @@ import _speech_clips
 import _speech_models
 from _speech_models import Said
 
+from datagen.models import device
+
 
 class Side(Protocol):
     """What runs one model one way."""
@@ -37,9 +39,9 @@ class Side(Protocol):
 class Here:
     """In this process: for tests."""
 
-    def __init__(self, model: str, variant: str, folder: Path, where: str, threads: int) -> None:
+    def __init__(self, model: str, variant: str, folder: Path, where: str) -> None:
         self._gpu = _GpuMemory() if where == "cuda" else None
-        self._run = _speech_models.load(model, variant, folder, where, threads)
+        self._run = _speech_models.load(model, variant, folder, where)
 
     def run(self, file: Path, nominal: float, first: int | None = None) -> dict[str, Any]:
         clips = _speech_clips.read(nominal, file)
@@ -59,12 +61,12 @@ class Here:
 class Apart:
     """In a process of its own."""
 
-    def __init__(self, model: str, variant: str, folder: Path, where: str, threads: int) -> None:
-        command = [sys.executable, __file__, model, variant, str(folder), where, str(threads)]
+    def __init__(self, model: str, variant: str, folder: Path, where: str) -> None:
+        command = [sys.executable, __file__, model, variant, str(folder), where]
         self._log = (folder.parent / f"{model}-{variant.replace(', ', '-')}.log").open("w+")
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
-            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+            env=os.environ | {"OMP_NUM_THREADS": str(device.THREADS)},
         )  # fmt: skip
         self._answer()  # loaded
 
@@ -133,10 +135,10 @@ def said(answer: dict[str, Any]) -> list[Said]:
     return [Said(**one) for one in answer["said"]]
 
 
-def main(model: str, variant: str, folder: str, where: str, threads: str) -> None:
+def main(model: str, variant: str, folder: str, where: str) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries talk on standard output
-    side = Here(model, variant, Path(folder), where, int(threads))
+    side = Here(model, variant, Path(folder), where)
     print(json.dumps({}), file=answers, flush=True)
     for line in sys.stdin:
         asked = json.loads(line)

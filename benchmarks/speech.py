@@ -1,12 +1,13 @@
 """Speech models: our batched adapters against the libraries' own calls, file by file, on clips of about 3 s and 30 s.
 
     python benchmarks/speech.py [--device cpu|cuda] [--size tiny|base|large] [--seconds 3 30] [--clips N]
-                                [--models asr align emotion affect events] [--rounds 3] [--threads 1] [--folder DIR]
+                                [--models asr align emotion affect events] [--rounds 3] [--folder DIR]
 
 The models are the real architectures with random weights (``--size``: base on a CPU, large on a GPU, unless said
 otherwise), the clips synthetic speech in 16-bit FLAC, their lengths spread 30 % around the nominal one. Both sides
-decode them with the same decoder, have the same threads and run in processes of their own, in turns; a speed is the
-median of the rounds, a ratio the median of the rounds' ratios. What a side says is compared in the same run. Against:
+decode them with the same decoder, have one thread, as our workers do, and run in processes of their own, in turns. A
+speed is the median of the rounds, a ratio the median of the rounds' ratios. What the two sides say is compared in the
+same run. Against:
 
   asr      whisperx: pipeline.transcribe(audio, batch_size=16), language given, pyannote's voice activity detection
   align    whisperx.align on the clip's text
@@ -40,6 +41,8 @@ import numpy as np
 from _speech_clips import Size
 from _speech_models import OURS, STOCK, Said, variants
 from _speech_worker import Apart, Side, said
+
+from datagen.models import device
 
 MODELS = ("asr", "align", "emotion", "affect", "events")
 TOGETHER = "asr + align"
@@ -103,14 +106,14 @@ def compare(stock: Sequence[Said], ours: Sequence[Said]) -> Agreement:
 
 
 def measure(
-    model: str, folder: Path, files: dict[float, Path], where: str, threads: int, rounds: int,
-    start: Callable[[str, str, Path, str, int], Side] = Apart,
+    model: str, folder: Path, files: dict[float, Path], where: str, rounds: int,
+    start: Callable[[str, str, Path, str], Side] = Apart,
 ) -> Iterator[Measured]:  # fmt: skip
     """One model on every set of clips (nominal seconds -> file), shortest first: the peak of memory only grows."""
     with ExitStack() as stack:
         sides: dict[str, Side] = {}
         for variant in variants(model):
-            sides[variant] = start(model, variant, folder, where, threads)
+            sides[variant] = start(model, variant, folder, where)
             stack.callback(sides[variant].close)
         for nominal, file in sorted(files.items()):
             clips = _speech_clips.read(nominal, file)
@@ -124,7 +127,7 @@ def measure(
                     found.took[variant].append(answers[variant]["seconds"])
             found.peak_mb = {variant: answer["peak_mb"] for variant, answer in answers.items()}
             spent = answers[OURS]["metrics"]
-            found.padding = 1 - spent["audio_s"] / spent["padded_s"]
+            found.padding = max(1 - spent["audio_s"] / spent["padded_s"], 0.0)
             found.agreement = compare(said(answers[STOCK]), said(answers[OURS]))
             yield found
 
@@ -139,9 +142,9 @@ def together(asr: Measured, align: Measured) -> Measured:
 # --- What is printed ----------------------------------------------------------------------------------------
 
 
-def hardware(where: str, threads: int) -> str:
+def hardware(where: str) -> str:
     named = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
-    told = [f"{named[0] if named else platform.processor()}, {os.cpu_count()} cores, {threads} threads a side"]
+    told = [f"{named[0] if named else platform.processor()}, {os.cpu_count()} cores, threads a side: {device.THREADS}"]
     if where == "cuda":
         import torch
 
@@ -225,16 +228,14 @@ def main() -> int:
     parser.add_argument("--clips", type=int, help="of each length; default: 8 of 3 s and 2 of 30 s on a CPU")
     parser.add_argument("--models", choices=MODELS, nargs="+", default=list(MODELS))
     parser.add_argument("--rounds", type=int, default=3)
-    # Two threads of one sum wait for each other; where other work has the cores, they took 4 times as long as one.
-    parser.add_argument("--threads", type=int, default=1, help="of each side; 1 is the steadiest on a busy machine")
     parser.add_argument("--folder", type=Path, help="for checkpoints and clips, kept for the next time")
     asked = parser.parse_args()
     where = _device(asked.device)
     size: Size = asked.size or ("base" if where == "cpu" else "large")
-    print(hardware(where, asked.threads), f"size {size}; median of {asked.rounds} rounds", sep="\n", flush=True)
+    print(hardware(where), f"size {size}; median of {asked.rounds} rounds", sep="\n", flush=True)
     import torch
 
-    torch.set_num_threads(asked.threads)
+    torch.set_num_threads(device.THREADS)
     problems, done = [], {}
     with _folder(asked.folder) as folder:
         models = folder / size
@@ -247,7 +248,7 @@ def main() -> int:
             for nominal, file in files.items():
                 if not file.exists():
                     _speech_clips.make(nominal, counts[nominal], file)
-            for one in measure(model, models / model, files, where, asked.threads, asked.rounds):
+            for one in measure(model, models / model, files, where, asked.rounds):
                 done[model, one.nominal] = one
                 both = [one]
                 if model == "align" and ("asr", one.nominal) in done:
