@@ -78,12 +78,3 @@ def offline() -> None:
         os.environ[name] = "1"
     os.environ["PYANNOTE_METRICS_ENABLED"] = "0"  # else it reports to its makers; read anew before every report
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
-
-def dtype(compute_type: str, device: str) -> Any:
-    """The torch type of ``default`` (float16 on a GPU, float32 on a CPU), ``float32``, ``float16`` or ``bfloat16``."""
-    import torch
-
-    if compute_type == "default":
-        compute_type = "float16" if device == "cuda" else "float32"
-    return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[compute_type]
