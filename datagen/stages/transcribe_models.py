@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from datagen.errors import UsageError
 from datagen.models import aligner, manifest
 from datagen.models.whisperx import lacking, vad
 from datagen.speech import hallucination
 from datagen.stage import Provenance
-
-if TYPE_CHECKING:
-    from datagen.stages.transcribe import TranscribeConfig
+from datagen.stages.transcribe_config import TranscribeConfig
 
 MODEL = "whisper-large-v3"
 #: A metric: clips that got no words because the aligner of the language that follows was not pulled.

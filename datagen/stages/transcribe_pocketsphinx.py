@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +22,7 @@ from datagen.speech import text, transcripts
 from datagen.speech.audio import decode_flac
 from datagen.speech.transcripts import Row, name, null
 from datagen.stage import Output, Reject
-
-if TYPE_CHECKING:
-    from datagen.stages.transcribe import TranscribeConfig
+from datagen.stages.transcribe_config import TranscribeConfig
 
 
 class PocketSphinxTranscriber:

@@ -12,7 +12,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -27,11 +26,9 @@ from datagen.models.whisperx import Heard, Recognised, WhisperX, vad
 from datagen.speech import hallucination, text, transcripts
 from datagen.speech.transcripts import Row, name, null
 from datagen.stage import Drop, Output, Reject
+from datagen.stages.transcribe_config import TranscribeConfig
 from datagen.stages.transcribe_models import NOT_HERE, aligners, model
 from datagen.tables import SAMPLE_RATE
-
-if TYPE_CHECKING:
-    from datagen.stages.transcribe import TranscribeConfig
 
 Floats = npt.NDArray[np.float32]
 

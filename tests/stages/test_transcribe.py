@@ -11,7 +11,8 @@ from datagen import tables
 from datagen.speech import text
 from datagen.speech.audio import decode_flac, encode_flac
 from datagen.speech.labels import CONTEXT
-from datagen.stages.transcribe import Transcribe, TranscribeConfig
+from datagen.stages.transcribe import Transcribe
+from datagen.stages.transcribe_config import TranscribeConfig
 from datagen.testing.speech import synth
 
 CLIPS = Path(__file__).resolve().parents[2] / "examples" / "clips"

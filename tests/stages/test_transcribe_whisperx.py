@@ -22,7 +22,8 @@ from datagen.speech import text
 from datagen.speech.audio import decode_flac, encode_flac
 from datagen.speech.labels import CONTEXT
 from datagen.stages import transcribe_models, transcribe_whisperx
-from datagen.stages.transcribe import Transcribe, TranscribeConfig
+from datagen.stages.transcribe import Transcribe
+from datagen.stages.transcribe_config import TranscribeConfig
 from datagen.testing.batches import batch_for
 from datagen.testing.speech import SENTENCES, synth
 
