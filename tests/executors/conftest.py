@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from datagen.executors.local import LocalExecutor
 from datagen.executors.ray import RayExecutor
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # the test workers are imported by name, here as in worker processes
 
 
 @pytest.fixture(scope="package")
@@ -28,6 +30,7 @@ def shared_ray() -> Iterator[RayExecutor]:
     owner.admit([])
     yield owner
     owner.shutdown()
+    assert not ray.is_initialized(), "what comes after these tests starts its own"
     if before is None:
         del os.environ["PYTHONPATH"]
     else:
