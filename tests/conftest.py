@@ -1,11 +1,19 @@
-"""Skips are bounded: a test may be skipped for the reasons below, so often and no more; else the session fails."""
+"""What holds for every test: skips are bounded, models have one thread, and nobody sees what the user has pulled.
+
+A test may be skipped for the reasons below, so often and no more; else the session fails.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+
+# Libraries that share a sum among threads wait for each other on busy cores; torch reads this when it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 #: Part of the reason -> most tests that may be skipped for it.
 ALLOWED = {
@@ -15,6 +23,15 @@ ALLOWED = {
 }
 
 _reasons: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Stock calls set torch's threads for the whole process and leave them so."""
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
