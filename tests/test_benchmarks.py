@@ -32,7 +32,7 @@ def folder(speech: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_both_sides_say_the_same_of_clips_of_unlike_length(model: str, speech: Any, folder: Path) -> None:
     clips = {1.5: folder / "clips.parquet"}
     (found,) = speech.measure(
-        model, folder / model, clips, "cpu", rounds=1, start=importlib.import_module("_speech_worker").Here
+        model, folder / model, clips, "cpu", rounds={1.5: 1}, start=importlib.import_module("_speech_worker").Here
     )
     assert found.agreement.holds(speech.TOLERANCE[model]) and found.agreement.clips == 4
     if model in ("emotion", "affect", "events"):
@@ -66,7 +66,7 @@ def test_what_differs_is_seen(speech: Any, folder: Path) -> None:
 
 
 def test_a_missed_goal_and_a_difference_are_told(speech: Any) -> None:
-    slow = speech.Measured("affect", 3.0, 12.0, {"stock": [1.0, 1.0, 1.0], "ours": [2.0, 1.25, 0.5]})
+    slow = speech.Measured("affect", 3.0, 12.0, {"stock": [1.0, 1.2, 1.1], "ours": [2.0, 1.25, 1.5]})
     assert speech.missed(slow, "cpu") == ["affect, 3 s: ratio 0.80, goal 0.95"]
     assert speech.missed(slow, "cuda") == []
     slow.agreement = speech.Agreement(1, 2, 0.0, 1.0)
