@@ -274,7 +274,7 @@ def test_alone_even_scores_are_the_same(aligners: dict[tuple[str, str], Aligner]
 def test_words_of_any_text_and_length(
     aligners: dict[tuple[str, str], Aligner], lengths: list[int], text: str, seed: int
 ) -> None:
-    """One at a time: where two paths are equally likely (signs that all sound alike), float noise decides in a batch."""
+    """One at a time: where two paths are equally likely (signs that sound alike), float noise decides in a batch."""
     one = aligners["torchaudio", "group"]
     for at, length in enumerate(lengths):
         end = 0.25 + length / 16_000
