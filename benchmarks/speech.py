@@ -49,7 +49,7 @@ TOGETHER = "asr + align"
 #: Clips and rounds, by device and nominal seconds (the nearest one counts), and how many times fewer clips events get:
 #: each of their windows costs what ten seconds cost others.
 CLIPS = {"cpu": {3.0: (6, 5), 30.0: (2, 3)}, "cuda": {3.0: (128, 3), 30.0: (24, 3)}}
-FEWER_EVENTS = 4
+FEWER_EVENTS = 3
 #: On a CPU, clips that warm a side up, once; on a GPU all of each length do, so that memory and kernels are there.
 WARM = 1
 CPU_GOAL = 0.95

@@ -21,7 +21,7 @@ class ModelConfig(StageConfig):
     model: str = Field("", description="name in `datagen models list`, or a folder that holds the model's files")
     device: Device = Field("auto", description="auto = the GPU this worker was given, else the CPU")
     batch_seconds: float = Field(
-        160.0, gt=0, description="audio seconds per model batch; halved by itself where memory is short"
+        160.0, gt=0, description="audio seconds per model batch, on a CPU at most 4; halved where memory is short"
     )
 
 
