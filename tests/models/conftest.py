@@ -20,13 +20,6 @@ def whisper_folder(checkpoints: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def aligner_folder(checkpoints: Path) -> Path:
-    from datagen.testing.checkpoints import ctc
-
-    return ctc.build(checkpoints / "aligner")
-
-
-@pytest.fixture(scope="session")
 def emotion2vec_folder(checkpoints: Path) -> Path:
     from datagen.testing.checkpoints import emotion2vec
 
