@@ -235,18 +235,45 @@ AGREEMENT = pa.schema(
         ("gold_agreement", _B),  # the corpus's label is the model's first choice; null without either
     ]
 )
-EMBED = pa.schema([_heavy("text_embedding", pa.list_(pa.float32())), ("text_key", _S)])
+EMBED = pa.schema(
+    [
+        _heavy("text_embedding", pa.list_(pa.float32())),
+        ("text_key", _S),  # "<language>|<normalised text>": equal keys are the same words
+        ("word_count", _I),  # words of the text as normalised; 0 = nobody says a word; null without a transcript
+        ("word_coverage", _F),  # 0..1, share of the words that have a start and an end
+    ]
+)
+#: What the words alone would make one think, never the voice. See ``quality/cues.py`` for ``cue_relation``.
+TEXT_EMOTION = pa.schema(
+    [
+        ("text_emotion", _S),  # one of EMOTIONS or null (a backend that tells only sentiments)
+        ("text_sentiment", _S),  # one of SENTIMENTS or null
+        ("text_emotion_score", _F),  # 0..1, how sure of the first of these that is there
+    ]
+)
 #: Two 32-bit words per 10 ms, see ``quality/fingerprint.py``; null when nothing sounds.
 FINGERPRINT = pa.schema([_heavy("audio_fingerprint", pa.binary())])
+#: Who is near whom, as groups round a leader: every member was compared with the leader itself, so nothing is joined
+#: through a chain of others.
+NEIGHBOURS = pa.schema(
+    [
+        ("text_cluster", _S),  # ``quality.texts.text_id`` of the leading text; null without words
+        ("sound_group", _S),  # clip_id of the leading recording of the same sound; null when there is no other
+        ("voice_cluster", _S),  # clip_id of the leading take of these words by this speaker; null without embeddings
+    ]
+)
 CONDENSE = pa.schema(
     [
         ("dup_of", _S),  # clip_id of the kept copy
+        ("dup_why", _S),  # why that one was kept: the first of ``quality.dedup.RANKING`` in which it is better
         ("drop_reason", _S),
-        ("text_cluster", _S),  # same or near-same words
         ("contrast_group_id", _S),  # same words, at least two ways of saying them
         ("contrast_type", _S),
         ("contrast_emotions", pa.list_(_S)),  # the emotions met in the group, sorted
         ("cue_relation", _S),  # neutral_text | matched | conflict | nonverbal; null without a text emotion
+        ("richness", _F),  # 0..1, how much the voice tells; see ``quality/richness.py``
+        # Its parts, each 0..1 or null where nothing was measured.
+        ("richness_parts", pa.struct([("intensity", _F), ("deviation", _F), ("range", _F), ("conflict", _F)])),
         ("stratum", _S),
         ("sampling_weight", _F),
     ]

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
+from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,11 @@ def text_key(text: str | None, *languages: str | None) -> str | None:
     """``<language>|<normalised text>``: equal keys are the same words. None when no word is left."""
     words = normalised(text) if text else ""
     return f"{language(*languages)}|{words}" if words else None
+
+
+def text_id(key: str | None) -> str | None:
+    """Short stable name of a text key: 64 bits of its hash, in hex."""
+    return None if key is None else blake2b(key.encode(), digest_size=8).hexdigest()
 
 
 @lru_cache(maxsize=1)

@@ -15,7 +15,8 @@ from datagen.stage import Stage
 
 _ADDED = (
     tables.TRANSCRIBE, tables.EMOTION, tables.AGE_GENDER, tables.AFFECT, tables.PROSODY, tables.EVENTS,
-    tables.DESCRIBE, tables.AGREEMENT, tables.EMBED, tables.FINGERPRINT, tables.CONDENSE, tables.SPLIT,
+    tables.DESCRIBE, tables.AGREEMENT, tables.EMBED, tables.TEXT_EMOTION, tables.FINGERPRINT, tables.NEIGHBOURS,
+    tables.CONDENSE, tables.SPLIT,
 )  # fmt: skip
 _CLIP_FIELDS = {field.name: field for schema in (tables.CLIPS, *_ADDED) for field in schema}
 

@@ -81,7 +81,8 @@ CLIP_SCHEMA = pa.schema(
         field
         for schema in (
             tables.CLIPS, tables.TRANSCRIBE, tables.EMOTION, tables.AGE_GENDER, tables.AFFECT, tables.PROSODY,
-            tables.EVENTS, tables.DESCRIBE, tables.AGREEMENT, tables.CONDENSE, tables.SPLIT,
+            tables.EVENTS, tables.DESCRIBE, tables.AGREEMENT, tables.NEIGHBOURS, tables.CONDENSE,
+            tables.SPLIT,
         )
         for field in schema
         if not tables.is_heavy(field)
