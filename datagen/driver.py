@@ -17,15 +17,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from datagen import pieces, pools, sink
+from datagen.agenda import Agenda
 from datagen.errors import EnvironmentFault, RunError, UsageError
 from datagen.executors.base import Completion, Executor, Fate, PoolSpec, Task
 from datagen.executors.recovery import MOST_LOST, Action, Piece, after_failure
+from datagen.job import Job, Refused
 from datagen.pipeline import Pipeline
 from datagen.plan import Plan, Wanted
 from datagen.progress import EventLog, Tally, View
+from datagen.rounds import Rounds
 from datagen.stage import Kind, Resources, Stage
 from datagen.store import Store, Unit
-from datagen.worker import Job, Refused
 
 #: Deadline of a piece without its own: time to load models, and this many seconds per second of audio. A clip counts
 #: as three seconds at least: Whisper hears 30 s however short it is, and a large one on a CPU takes most of a minute.
@@ -52,6 +54,16 @@ class Work:
     attempts: int = 0
     losses: int = 0
     seconds: Sequence[float] | None = None  #: audio seconds per row
+    agenda: Agenda | None = None  #: of a barrier worked on in rounds
+
+    @property
+    def sendable(self) -> bool:
+        """Whether there is a task that can be sent now."""
+        if self.committing:
+            return False
+        if self.agenda is not None:
+            return bool(self.agenda.todo) or (self.agenda.round is None and not self.running)
+        return bool(self.pieces) or not self.running
 
 
 @dataclass
@@ -269,6 +281,8 @@ class Driver:
         work = Work(wanted, job, 0)
         if whole:
             work.rows = sum(int(self.store.seen(read, self.store.row_count(read)).sum()) for read in reads)
+            if isinstance(stage, Rounds):
+                work.agenda = Agenda(stage, self.store, wanted.unit, len(reads))
         else:
             work.rows, work.seconds = self._measure(stage, job)
             work.pieces.extend(self._pieces(stage, work))
@@ -301,17 +315,20 @@ class Driver:
         full: set[str] = set()
         for work in sorted(active, key=lambda w: -rank[w.job.stage]):
             spec = self._spec(work.job.stage)
-            if spec.name in full or work.committing:
+            if spec.name in full or not work.sendable:
                 continue
             self.executor.open(spec)
             self._opened.add(spec.name)
-            while not work.committing and (work.pieces or not work.running):
+            while work.sendable:
                 if not self.executor.room(spec.name):
                     full.add(spec.name)
                     break
                 self._send(spec.name, work)
 
     def _send(self, pool: str, work: Work) -> None:
+        if work.agenda is not None:
+            self._send_round(pool, work, work.agenda)
+            return
         whole = self.pipeline.whole(work.job.stage)
         last = not work.running and len(work.pieces) <= 1
         piece = work.pieces.popleft() if work.pieces else None
@@ -333,6 +350,20 @@ class Driver:
         suspect = piece is not None and piece.suspect
         heard = sum(work.seconds[piece.lo : piece.hi]) if piece and work.seconds else 0.0
         self.executor.submit(pool, Task(self._next_task, job, timeout, exclusive=suspect, audio_s=heard))
+
+    def _send_round(self, pool: str, work: Work, agenda: Agenda) -> None:
+        """A task of the present round, or the commit when there are no rounds left."""
+        job = replace(work.job, results=dict(agenda.results))
+        if agenda.round is not None:
+            job = replace(job, round=(agenda.round, agenda.todo.popleft()))
+        else:
+            job = replace(job, seconds=agenda.seconds, commit=True)
+            work.committing = True
+        self._next_task += 1
+        self._tasks[self._next_task] = (work, None)
+        work.running += 1
+        timeout = self.resources[work.job.stage].batch_timeout_s or WHOLE_TIMEOUT_S
+        self.executor.submit(pool, Task(self._next_task, job, timeout))
 
     def _timeout(self, work: Work, piece: Piece) -> float:
         asked = self.resources[work.job.stage].batch_timeout_s
@@ -356,6 +387,11 @@ class Driver:
 
     def _succeeded(self, work: Work, piece: Piece | None, completion: Completion) -> bool:
         tally = self.tallies[work.job.stage]
+        if work.agenda is not None and not work.committing:
+            work.agenda.took(completion.task.payload.round[1], completion.result)
+            work.losses = 0
+            tally.done = int(work.rows * work.agenda.share)
+            return False
         if not work.committing:
             if piece is not None:
                 work.parts.append((piece.lo, piece.hi))
@@ -363,7 +399,10 @@ class Driver:
             return False
         record = completion.result
         counts = record["counts"]
-        tally.done += counts["in"] if self.pipeline.whole(work.job.stage) or (piece and not work.parts) else 0
+        if self.pipeline.whole(work.job.stage):
+            tally.done = counts["in"]
+        elif piece and not work.parts:
+            tally.done += counts["in"]
         tally.rejected += counts["rejected"]
         tally.dropped += counts["dropped"]
         self.committed[work.job.stage] += 1
@@ -382,8 +421,16 @@ class Driver:
         )  # fmt: skip
         work.committing = False
         if piece is None:
-            work.attempts += completion.fate is not Fate.LOST
             work.losses += completion.fate is Fate.LOST
+            at_fault = completion.fate is not Fate.LOST
+            if work.agenda is not None and (task := completion.task.payload.round) is not None:
+                work.agenda.todo.appendleft(task[1])
+                work.agenda.failures[task] += at_fault
+                _give_up(
+                    f"stage {unit.stage}, {task[0]} {task[1]}", completion, work.agenda.failures[task], work.losses
+                )
+                return
+            work.attempts += at_fault
             _give_up(f"stage {unit.stage}, shard {unit.shard}", completion, work.attempts, work.losses)
             return
         decision = after_failure(

@@ -92,6 +92,17 @@ class Files:
         with self.fs.open(self.path(name), "rb") as file:
             return pq.read_table(file, columns=columns)
 
+    def write_arrow(self, name: str, table: pa.Table) -> None:
+        """Arrow's own file format, uncompressed: what is written once and mapped into memory."""
+        with self.writing(name) as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+
+    def map_arrow(self, name: str) -> pa.Table:
+        """A table of ``write_arrow``: mapped where it is local, else read."""
+        if self.local:
+            return pa.ipc.open_file(pa.memory_map(self.path(name))).read_all()
+        return pa.ipc.open_file(pa.py_buffer(self.read(name))).read_all()
+
     def row_count(self, name: str) -> int:
         """Rows of a Parquet file; reads its footer only."""
         if self.local:

@@ -35,8 +35,12 @@ Results = Mapping[str, Sequence[dict[str, Any]]]  #: round -> what each of its t
 class Bench(Protocol):
     """What a task may touch. Shards are numbered 0 to ``shards - 1`` here, in the order of the ledger."""
 
-    shards: int
-    results: Results  #: of the rounds before
+    @property
+    def shards(self) -> int: ...
+
+    @property
+    def results(self) -> Results:
+        """What the tasks of the rounds before returned."""
 
     def read(self, shard: int, columns: Sequence[str] = ()) -> pa.Table:
         """The table's id and these of the stage's columns, for the shard's rows that the stage gets to see."""

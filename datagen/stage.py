@@ -119,6 +119,8 @@ class Output:
     columns: pa.Table | None = None
     rejects: list[Reject] = field(default_factory=list)
     drops: list[Drop] = field(default_factory=list)
+    #: Instead of ``drops``, where there are millions: a reason per row of the batch, null for those that stay.
+    dropped: pa.Array | None = None
     created: dict[str, pa.Table] = field(default_factory=dict)
     artifact: dict[str, Any] | None = None  #: barriers only: JSON-able, read by stages that name this one
     #: What the work cost, added up over a stage: "audio_s" of clips, "padded_s" that models were given for them (see

@@ -174,6 +174,18 @@ class Store:
         names = [name.removesuffix(".part").split("-") for name in self.files.names(unit.scratch)]
         return [(int(lo), int(hi)) for lo, hi in names]
 
+    def park_result(self, unit: Unit, round_: str, task: int, result: Mapping[str, Any]) -> None:
+        """Keep what a task of a barrier's round returned until the unit is committed."""
+        self.files.write_json(f"{unit.scratch}/results/{round_}/{task:08d}.json", result)
+
+    def results(self, unit: Unit, round_: str) -> dict[int, dict[str, Any]]:
+        """Task -> what it returned, of those that are done."""
+        folder = f"{unit.scratch}/results/{round_}"
+        return {
+            int(name.removesuffix(".json")): self.files.read_json(f"{folder}/{name}")
+            for name in self.files.names(folder)
+        }
+
     # -- writing -----------------------------------------------------------------------------------------------
 
     def write_rows(self, unit: Unit, shard: int, table: str, rows: pa.Table) -> dict[str, str]:
@@ -350,10 +362,9 @@ def spread(rows: pa.Table, seen: np.ndarray, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays([rows[name].take(index) for name in schema.names], schema=schema)
 
 
-def status_table(status: Sequence[str], reason: Sequence[str | None]) -> pa.Table:
-    return pa.Table.from_arrays(
-        [pa.array(status, pa.string()), pa.array(reason, pa.string())], schema=pa.schema(list(STATUS_FIELDS))
-    )
+def status_table(status: Sequence[str] | pa.Array, reason: Sequence[str | None] | pa.Array) -> pa.Table:
+    arrays = [x if isinstance(x, pa.Array) else pa.array(x, pa.string()) for x in (status, reason)]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(list(STATUS_FIELDS)))
 
 
 __all__ = ["SOURCES", "ReadPlan", "Source", "Store", "Unit", "shard_name", "spread", "status_table"]

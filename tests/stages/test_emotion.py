@@ -22,7 +22,7 @@ from datagen.stages.emotion import Emotion, EmotionConfig, describe, window_star
 from datagen.testing.batches import batch_for
 from datagen.testing.checkpoints import emotion2vec as checkpoints
 from datagen.testing.speech import synth
-from datagen.worker import compute
+from datagen.part import compute
 
 ANGRY = {"field": "emotion", "value": "W", "source": "labels", "reason": None}
 
