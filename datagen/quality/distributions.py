@@ -6,6 +6,7 @@ Every number that may end up in a file is rounded to six decimals; orders never 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,29 @@ from numpy.typing import NDArray
 
 DECIMALS = 6
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Codes:
+    """A column of words as numbers: ``code`` (int64, -1 for null) is the place in ``names``, which are sorted."""
+
+    code: Ints
+    names: list[str]
+
+
+def codes(column: pa.Array | pa.ChunkedArray) -> Codes:
+    """Number the words of a column; the numbers depend on which words there are, not on the order of the rows."""
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if pa.types.is_null(whole.type):
+        whole = whole.cast(pa.string())
+    encoded = whole if pa.types.is_dictionary(whole.type) else whole.dictionary_encode()
+    words = encoded.dictionary
+    order = pc.array_sort_indices(words).to_numpy()
+    rank = np.full(len(words) + 1, -1, np.int64)
+    rank[order] = np.arange(len(words))
+    found = pc.fill_null(encoded.indices, len(words)).to_numpy(zero_copy_only=False)
+    return Codes(rank[found], words.take(pa.array(order)).to_pylist())
 
 
 def counts(table: pa.Table, by: Sequence[str]) -> pa.Table:
@@ -78,6 +102,25 @@ def max_min_ratio(weights: Sequence[float] | Floats) -> float | None:
     if not len(values) or values.min() <= 0:
         return None
     return round(float(values.max() / values.min()), DECIMALS)
+
+
+def bias_corrected_v(observed: Ints | Floats) -> float | None:
+    """Cramér's V of a contingency table after Bergsma (2013, Journal of the Korean Statistical Society 42).
+
+    0 (independent) to 1. Without the correction a small sample of independent columns looks associated; so would a
+    set look after half of it was removed. None when fewer than two rows or two columns of the table are filled, or
+    when the sample is too small to tell.
+    """
+    filled = observed[observed.sum(axis=1) > 0][:, observed.sum(axis=0) > 0].astype(np.float64)
+    if min(filled.shape) < 2:
+        return None
+    total, (rows, columns) = filled.sum(), filled.shape
+    expected = np.outer(filled.sum(axis=1), filled.sum(axis=0)) / total
+    phi2 = float(((filled - expected) ** 2 / expected).sum()) / total
+    phi2 = max(0.0, phi2 - (rows - 1) * (columns - 1) / (total - 1))
+    sides = [side - (side - 1) ** 2 / (total - 1) for side in (rows, columns)]
+    most = min(sides) - 1
+    return round(min(1.0, float(np.sqrt(phi2 / most))), DECIMALS) if most > 0 else None
 
 
 def cramers_v(table: pa.Table, first: str, second: str) -> float | None:
