@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datagen.export.escape import plain
+from datagen import drawing
+from datagen.drawing import BLUE, GREEN, GREY, MUTED, ORANGE, PURPLE, Axes, bars, legend_above, short, time_unit
 from datagen.quality import distributions
 from datagen.tables import EMOTIONS, SPLITS
 
-_INK, _MUTED, _GRID = "#22303c", "#5f6f7c", "#e4e9ed"
-_BLUE, _ORANGE, _GREEN, _PURPLE, _GREY = "#3a6ea5", "#d9822b", "#4b9b6e", "#8662a8", "#a8b3bb"
 #: One colour per emotion, told apart by lightness as well as by hue.
 _EMOTION_COLOURS = dict(
     zip(
@@ -30,7 +27,6 @@ MAX_BARS = 10
 #: At most this many points in a cloud, every n-th clip in the order of ids.
 MAX_POINTS = 4000
 
-Axes = Any
 Panel = Callable[[Axes, pa.Table], bool]
 
 
@@ -70,76 +66,16 @@ def draw(folder: Path, clips: pa.Table, samples: pa.Table) -> list[tuple[str, st
 
 
 def _figure(path: Path, table: pa.Table, panels: Sequence[tuple[str, Panel]]) -> None:
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    style: dict[Any, Any] = {
-        "font.family": "DejaVu Sans", "font.size": 9, "text.color": _INK, "axes.labelcolor": _MUTED,
-        "axes.edgecolor": _GREY, "xtick.color": _MUTED, "ytick.color": _INK, "axes.grid": False,
-        "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False, "legend.frameon": False,
-        "legend.fontsize": 8, "savefig.dpi": 110,
-    }  # fmt: skip
-    with rc_context(style), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # scripts the font lacks become boxes; that is all it says
-        figure = Figure(figsize=(12, 3.5), layout=ConstrainedLayoutEngine(wspace=0.06))
-        FigureCanvasAgg(figure)
+    def paint(figure: drawing.Figure) -> None:
         for axes, (title, panel) in zip(figure.subplots(1, len(panels)), panels, strict=True):
-            axes.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=10)
+            drawing.title(axes, title)
             if not panel(axes, table):
-                axes.set_axis_off()
-                axes.text(
-                    0.5, 0.5, "not in this release", ha="center", va="center", color=_MUTED, transform=axes.transAxes
-                )
-        figure.savefig(path, metadata={"Software": None})
+                drawing.nothing(axes, "not in this release")
+
+    path.write_bytes(drawing.png((12, 3.5), paint))
 
 
 # --- Panels: draw into the axes, or return False when there is nothing to show ------------------------------
-
-
-def _bars(axes: Axes, names: Sequence[str], parts: Sequence[tuple[str, Sequence[float], str]], unit: str) -> None:
-    """Horizontal stacked bars, first name on top, totals at their ends."""
-    left = np.zeros(len(names))
-    for label, values, colour in parts:
-        axes.barh(range(len(names)), values, left=left, color=colour, label=label, height=0.66)
-        left += np.asarray(values, dtype=float)
-    for number, total in enumerate(left):
-        axes.text(total, number, f"  {_short(float(total))}", va="center", fontsize=8, color=_MUTED)
-    axes.set_yticks(range(len(names)), [plain(name, 22) for name in names])
-    axes.set_ylim(max(len(names), 6) - 0.5, -0.5)  # two bars stay bars and do not become walls
-    axes.set_xlabel(unit)
-    axes.set_xlim(0, max(float(left.max()) * 1.18, 1e-9))
-    axes.xaxis.grid(True, color=_GRID, zorder=0)
-    axes.set_axisbelow(True)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    axes.locator_params(axis="x", nbins=5, min_n_ticks=3)
-    if len(parts) > 1:
-        _legend_above(axes)
-
-
-def _legend_above(axes: Axes) -> None:
-    axes.legend(
-        loc="lower right",
-        bbox_to_anchor=(1.02, 1.0),
-        ncols=3,
-        handlelength=1,
-        handleheight=1,
-        columnspacing=1,
-        borderpad=0.2,
-    )
-
-
-def _short(value: float) -> str:
-    if value >= 100 or value == int(value):
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.3g}"
-
-
-def _time_unit(hours: float) -> tuple[float, str]:
-    """Factor from hours and the unit's name, so that small sets do not show as 0.00 h."""
-    return (1.0, "hours") if hours >= 1 else (60.0, "minutes")
 
 
 def _emotions(axes: Axes, clips: pa.Table) -> bool:
@@ -149,29 +85,29 @@ def _emotions(axes: Axes, clips: pa.Table) -> bool:
         return False
     splits = sorted({row["split"] for row in spent}, key=lambda split: ((*SPLITS, split).index(split), split))
     bare = sum(row["hours"] for row in spent if row["emotion"] not in names)
-    factor, unit = _time_unit(sum(row["hours"] for row in spent) - bare)
+    factor, unit = time_unit(sum(row["hours"] for row in spent) - bare)
     table = {(row["emotion"], row["split"]): row["hours"] * factor for row in spent}
-    colours = (_BLUE, _ORANGE, _GREEN, _PURPLE, _GREY)
+    colours = (BLUE, ORANGE, GREEN, PURPLE, GREY)
     parts = [
         (split, [table.get((name, split), 0.0) for name in names], colours[number % len(colours)])
         for number, split in enumerate(splits)
     ]
-    _bars(axes, names, parts, unit)
+    bars(axes, names, parts, unit)
     if bare:  # a bar of their own would often dwarf all others
-        note = f"without a label: {_short(bare * factor)} {unit}"
-        axes.text(0.99, 0.02, note, transform=axes.transAxes, ha="right", va="bottom", fontsize=8, color=_MUTED)
+        note = f"without a label: {short(bare * factor)} {unit}"
+        axes.text(0.99, 0.02, note, transform=axes.transAxes, ha="right", va="bottom", fontsize=8, color=MUTED)
     return True
 
 
 def _origins(axes: Axes, clips: pa.Table) -> bool:
     spent = distributions.hours(clips, ("corpus", "speech_lang")).to_pylist()
     spent.sort(key=lambda row: (-row["hours"], str(row["corpus"]), str(row["speech_lang"])))
-    factor, unit = _time_unit(sum(row["hours"] for row in spent))
+    factor, unit = time_unit(sum(row["hours"] for row in spent))
     rows = [(f"{row['corpus']} · {row['speech_lang'] or '?'}", row["hours"] * factor) for row in spent]
     if len(rows) > MAX_BARS:
         rest = rows[MAX_BARS - 1 :]
         rows = [*rows[: MAX_BARS - 1], (f"{len(rest)} others", sum(hours for _, hours in rest))]
-    _bars(axes, [name for name, _ in rows], [("", [hours for _, hours in rows], _BLUE)], unit)
+    bars(axes, [name for name, _ in rows], [("", [hours for _, hours in rows], BLUE)], unit)
     return True
 
 
@@ -180,11 +116,11 @@ def _durations(axes: Axes, clips: pa.Table) -> bool:
     if not len(seconds):
         return False
     top = max(1.0, float(np.ceil(seconds.max())))
-    axes.hist(seconds, bins=np.linspace(0, top, 31), color=_BLUE, edgecolor="white", linewidth=0.4)
-    axes.axvline(float(np.median(seconds)), color=_ORANGE, linewidth=1.4, label=f"median {np.median(seconds):.1f} s")
+    axes.hist(seconds, bins=np.linspace(0, top, 31), color=BLUE, edgecolor="white", linewidth=0.4)
+    axes.axvline(float(np.median(seconds)), color=ORANGE, linewidth=1.4, label=f"median {np.median(seconds):.1f} s")
     axes.set_xlabel("seconds")
     _clip_counts(axes)
-    _legend_above(axes)
+    legend_above(axes)
     return True
 
 
@@ -242,13 +178,13 @@ def _pitch(axes: Axes, clips: pa.Table) -> bool:
     sexes = np.array(pc.fill_null(known.column("sex"), "unknown").to_pylist())
     values = known.column("f0_median_hz").to_numpy()
     bins = np.arange(50, np.ceil(max(300.0, float(values.max())) / 50) * 50 + 1, 10)
-    for name, colour in (("male", _BLUE), ("female", _ORANGE), ("unknown", _GREY)):
+    for name, colour in (("male", BLUE), ("female", ORANGE), ("unknown", GREY)):
         here = values[sexes == name]
         if len(here):
             axes.hist(here, bins=bins, color=colour, alpha=0.65, label=name, edgecolor="white", linewidth=0.3)
     axes.set_xlabel("median F0, Hz")
     _clip_counts(axes)
-    _legend_above(axes)
+    legend_above(axes)
     return True
 
 
@@ -260,27 +196,27 @@ def _tasks(axes: Axes, samples: pa.Table) -> bool:
     names = sorted(totals, key=lambda task: (-totals[task], task))
     parts = [
         (mode, [found.get((name, mode), 0) for name in names], colour)
-        for mode, colour in (("explicit", _BLUE), ("implicit", _ORANGE))
+        for mode, colour in (("explicit", BLUE), ("implicit", ORANGE))
     ]
-    _bars(axes, names, parts, "items")
+    bars(axes, names, parts, "items")
     return True
 
 
 def _questions(axes: Axes, samples: pa.Table) -> bool:
     known = samples.filter(pc.is_valid(samples["question_type"]))
-    return _counted(axes, known, "question_type", _GREEN)
+    return _counted(axes, known, "question_type", GREEN)
 
 
 def _routes(axes: Axes, samples: pa.Table) -> bool:
     known = samples.filter(pc.is_valid(samples["route"]))
-    return _counted(axes, known, "route", _PURPLE)
+    return _counted(axes, known, "route", PURPLE)
 
 
 def _counted(axes: Axes, table: pa.Table, column: str, colour: str) -> bool:
     if not table.num_rows:
         return False
     rows = sorted(distributions.counts(table, (column,)).to_pylist(), key=lambda row: (-row["rows"], row[column]))
-    _bars(
+    bars(
         axes,
         [row[column] for row in rows[:MAX_BARS]],
         [("", [row["rows"] for row in rows[:MAX_BARS]], colour)],
