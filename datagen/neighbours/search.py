@@ -16,7 +16,7 @@ from datagen.neighbours.arrays import DECIMALS, SLACK, Doubles, Ints, Vectors, b
 from datagen.neighbours.sketch import Sketch
 
 _TILE = 1024  #: rows and columns of a product that is looked at at once: 4 MB, which a cache holds
-_GATHER = 8192  #: pairs whose vectors are put side by side at once
+_GATHER = 512  #: pairs whose vectors are put side by side at once: 1.5 MB of 384 dimensions
 _DENSE = 1 / 64  #: of a tile: from here on a product of all is cheaper than looking at pairs one by one
 
 
@@ -51,10 +51,12 @@ def within(
 
 def inside(vectors: Vectors, ids: Ints, threshold: float, sketch: Sketch | None = None) -> Iterator[Found]:
     """Near pairs among some rows."""
-    short = None if sketch is None else sketch.of(vectors)
+    rows = _Rows(vectors, ids, None if sketch is None else sketch.of(vectors))
+    tiles = _Tiles(threshold, len(vectors), len(vectors))
     for first, end in blocks(len(vectors), _TILE):
+        here = rows.part(first, end)
         for other, stop in blocks(end, _TILE):
-            yield from _tile(vectors, ids, short, (first, end), vectors, ids, short, (other, stop), threshold)
+            yield from tiles.near(here, rows.part(other, stop), diagonal=other == first)
 
 
 def across(
@@ -63,61 +65,70 @@ def across(
     """Near pairs of one row of ``left`` and one of ``right``; no id may be in both."""
     if not len(left) or not len(right):
         return
-    short = (None, None) if sketch is None else (sketch.of(left), sketch.of(right))
+    one = _Rows(left, left_ids, None if sketch is None else sketch.of(left))
+    two = _Rows(right, right_ids, None if sketch is None else sketch.of(right))
+    tiles = _Tiles(threshold, len(left), len(right))
     for first, end in blocks(len(left), _TILE):
+        here = one.part(first, end)
         for other, stop in blocks(len(right), _TILE):
-            tile = (left, left_ids, short[0], (first, end), right, right_ids, short[1], (other, stop))
-            yield from _tile(*tile, threshold)
+            yield from tiles.near(here, two.part(other, stop))
 
 
-def _tile(
-    left: Vectors,
-    left_ids: Ints,
-    left_short: Vectors | None,
-    rows: tuple[int, int],
-    right: Vectors,
-    right_ids: Ints,
-    right_short: Vectors | None,
-    columns: tuple[int, int],
-    threshold: float,
-) -> Iterator[Found]:
-    """Near pairs of one tile; of a tile on the diagonal (of one matrix with itself) only those below it."""
-    diagonal = left is right and rows == columns
-    a, b = left[rows[0] : rows[1]], right[columns[0] : columns[1]]
-    if left_short is not None and right_short is not None:
-        at, near = _above(left_short[rows[0] : rows[1]], right_short[columns[0] : columns[1]], threshold, diagonal)
-        if len(at) and len(at) <= _DENSE * len(a) * len(b):
-            close = _products(a, b, at, near, np.float32) >= threshold - SLACK
-            at, near = at[close], near[close]
-        elif len(at):
-            at, near = _above(a, b, threshold, diagonal)
-    else:
-        at, near = _above(a, b, threshold, diagonal)
-    if not len(at):
-        return
-    if len(at) <= _DENSE * len(a) * len(b):
-        cosines = _products(a, b, at, near, np.float64)
-    else:
-        cosines = (a.astype(np.float64) @ b.astype(np.float64).T)[at, near]
-    cosines = np.round(cosines, DECIMALS)
-    reached = cosines >= threshold
-    one, other = left_ids[rows[0] + at[reached]], right_ids[columns[0] + near[reached]]
-    if len(one):
-        yield Found(np.stack([np.minimum(one, other), np.maximum(one, other)], axis=1), cosines[reached])
+class _Rows(NamedTuple):
+    vectors: Vectors
+    ids: Ints
+    short: Vectors | None
+
+    def part(self, first: int, end: int) -> _Rows:
+        short = None if self.short is None else self.short[first:end]
+        return _Rows(self.vectors[first:end], self.ids[first:end], short)
 
 
-def _above(a: Vectors, b: Vectors, threshold: float, diagonal: bool) -> tuple[Ints, Ints]:
-    """Rows and columns where the product may reach the threshold."""
-    above = (a @ b.T) >= np.float32(threshold - SLACK)
-    flat = np.flatnonzero(above)
-    at, near = np.divmod(flat, len(b))
-    if diagonal:
-        below = at > near
-        at, near = at[below], near[below]
-    return at, near
+class _Tiles:
+    """Tile by tile, in memory that is asked for once: fresh pages for every product took as long as the product."""
+
+    def __init__(self, threshold: float, rows: int, columns: int) -> None:
+        self.threshold = threshold
+        self._product = np.empty(min(rows, _TILE) * min(columns, _TILE), np.float32)
+        self._above = np.empty(len(self._product), bool)
+
+    def near(self, a: _Rows, b: _Rows, *, diagonal: bool = False) -> Iterator[Found]:
+        """Near pairs of one tile; of a tile on the diagonal (rows with themselves) only those below it."""
+        few = _DENSE * len(a.ids) * len(b.ids)
+        if a.short is None or b.short is None:
+            at, near = self._candidates(a.vectors, b.vectors, diagonal)
+        else:
+            at, near = self._candidates(a.short, b.short, diagonal)
+            if len(at) > few:
+                at, near = self._candidates(a.vectors, b.vectors, diagonal)
+            elif len(at):
+                close = _products(a.vectors, b.vectors, at, near) >= self.threshold - SLACK
+                at, near = at[close], near[close]
+        if not len(at):
+            return
+        if len(at) > few:
+            cosines = (a.vectors.astype(np.float64) @ b.vectors.astype(np.float64).T)[at, near]
+        else:
+            cosines = _products(a.vectors, b.vectors, at, near, np.float64)
+        cosines = np.round(cosines, DECIMALS)
+        reached = cosines >= self.threshold
+        if reached.any():
+            one, other = a.ids[at[reached]], b.ids[near[reached]]
+            yield Found(np.stack([np.minimum(one, other), np.maximum(one, other)], axis=1), cosines[reached])
+
+    def _candidates(self, a: Vectors, b: Vectors, diagonal: bool) -> tuple[Ints, Ints]:
+        """Rows and columns where the product may reach the threshold."""
+        size = len(a) * len(b)
+        product = np.matmul(a, b.T, out=self._product[:size].reshape(len(a), len(b))).reshape(-1)
+        above = np.greater_equal(product, np.float32(self.threshold - SLACK), out=self._above[:size])
+        at, near = np.divmod(np.flatnonzero(above), len(b))
+        if diagonal:
+            below = at > near
+            at, near = at[below], near[below]
+        return at, near
 
 
-def _products(a: Vectors, b: Vectors, at: Ints, near: Ints, kind: type) -> Doubles:
+def _products(a: Vectors, b: Vectors, at: Ints, near: Ints, kind: type = np.float32) -> Doubles:
     """Products of the pairs ``(a[at], b[near])`` one by one, summed in ``kind``."""
     products: Doubles = np.empty(len(at), kind)
     for first, end in blocks(len(at), _GATHER):
