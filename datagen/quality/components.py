@@ -1,4 +1,4 @@
-"""Connected components of a graph given as edges: who belongs together, whatever the order of rows."""
+"""Who belongs together, whatever the order of rows: values as numbers, and components of a graph given as edges."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 Ints = npt.NDArray[np.int64]
+_MOST = 2**62  #: numbers of combinations are kept below
 
 
 def components(nodes: int, edges: Ints) -> Ints:
@@ -52,3 +54,34 @@ def number(keys: Sequence[object]) -> Ints:
     """Equal keys get equal numbers, in order of first appearance."""
     seen: dict[object, int] = {}
     return np.array([seen.setdefault(key, len(seen)) for key in keys], np.int64)
+
+
+def numbered(column: pa.Array | pa.ChunkedArray) -> Ints:
+    """Equal values get equal numbers from 0 on, null gets -1.
+
+    Which number a value gets depends on the order of rows: good for finding equals, not for ordering anything.
+    """
+    if column.null_count == len(column):  # also columns of type null, which cannot be encoded
+        return np.full(len(column), -1, np.int64)
+    encoded = (column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column).dictionary_encode()
+    return np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
+
+
+def combined(columns: Sequence[Ints]) -> Ints:
+    """Rows that are equal in all columns get equal numbers, from 0 on without gaps; -1 is a value like any other.
+
+    Args:
+        columns: at least one, of numbers from -1 on.
+    """
+    key, size = columns[0] + 1, _size(columns[0])
+    for column in columns[1:]:
+        width = _size(column)
+        if size * width >= _MOST:
+            key = numbered(pa.array(key))
+            size = _size(key)
+        key, size = key * width + column + 1, size * width
+    return numbered(pa.array(key))
+
+
+def _size(column: Ints) -> int:
+    return int(column.max(initial=-1)) + 2
