@@ -27,6 +27,7 @@ BUILTIN = {
     "agreement": "datagen.stages.agreement:Agreement",
     "fingerprint": "datagen.stages.fingerprint:Fingerprint",
     "embed": "datagen.stages.embed:Embed",
+    "text_emotion": "datagen.stages.text_emotion:TextEmotion",
     "condense": "datagen.stages.condense:Condense",
     "split": "datagen.stages.split:Split",
     "write": "datagen.stages.write:Write",

@@ -59,7 +59,7 @@ class Entry:
     """One model of the manifest."""
 
     name: str
-    task: str  #: asr, align, emotion, affect, age_gender, events, diarize
+    task: str  #: asr, align, emotion, affect, age_gender, events, diarize, embed, text_emotion
     origin: str  #: "hf:org/repository", or "url:" where each file has its own address
     revision: str
     licence: str
@@ -69,6 +69,7 @@ class Entry:
     memory_gb: float = 0.0  #: on a GPU, at the default batch
     gated: str = ""  #: how to get access, for models that ask for it
     note: str = ""
+    prompt: str = ""  #: what a sentence embedding wants before every text
 
     @property
     def repository(self) -> str | None:

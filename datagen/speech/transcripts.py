@@ -50,6 +50,15 @@ def null(reason: str) -> Row:
     return {"transcript_reason": reason}
 
 
+#: Beginnings of the reasons for a null text where somebody listened and heard that nobody says a word.
+NOBODY_SPEAKS, NO_WORDS, NO_SOUND = "nobody speaks", "Whisper heard no words", "there is no sound"
+
+
+def wordless(reason: str | None) -> bool:
+    """Whether a ``transcript_reason`` says that there are no words, rather than that nobody knows them."""
+    return reason is not None and reason.startswith((NOBODY_SPEAKS, NO_WORDS, NO_SOUND))
+
+
 def name(lang: str | None) -> str:
     """A language in a sentence."""
     return f"'{lang}'" if lang else "an unknown language"

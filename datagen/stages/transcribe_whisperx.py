@@ -24,7 +24,7 @@ from datagen.models.batching import ahead, halving
 from datagen.models.pocketsphinx import fit
 from datagen.models.whisperx import Heard, Recognised, WhisperX, vad
 from datagen.speech import hallucination, text, transcripts
-from datagen.speech.transcripts import Row, name, null
+from datagen.speech.transcripts import NO_SOUND, NO_WORDS, NOBODY_SPEAKS, Row, name, null
 from datagen.stage import Drop, Output, Reject
 from datagen.stages.transcribe_config import TranscribeConfig
 from datagen.stages.transcribe_models import NOT_HERE, aligners, model
@@ -183,7 +183,8 @@ class WhisperXTranscriber:
         """The row of a clip that Whisper has heard."""
         told = [heard for heard in one.heard if heard.text.strip()]
         if not one.heard:
-            return null(f"nobody speaks, says {self.config.vad}" if self.config.vad != "none" else "there is no sound")
+            silent = f"{NOBODY_SPEAKS}, says {self.config.vad}"
+            return null(silent if self.config.vad != "none" else NO_SOUND)
         avg_logprob, no_speech = _doubts(one.heard)
         said = " ".join(heard.text.strip() for heard in told)
         row: Row = {
@@ -193,7 +194,7 @@ class WhisperXTranscriber:
             "asr_no_speech": _rounded(no_speech),
         }
         if not text.words(said):
-            return row | null("Whisper heard no words")
+            return row | null(NO_WORDS)
         speech_s = sum(heard.speech_s for heard in one.heard)
         # Rounded before they are judged: what is stored is what the flags follow from.
         signs = hallucination.flags(
