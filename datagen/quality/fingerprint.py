@@ -31,6 +31,7 @@ _FLOOR_DB = 35.0  # below a clip's loudest frame there is room noise: other bits
 _STILL = 0.02  # natural log; a spectrum that changes less is a steady tone, whose signs are rounding noise
 _SOUNDING = np.uint32(1 << 31)  # flag beside the find word
 _FIND = np.uint32((1 << FIND_BITS) - 1)
+_PLAIN = 3  # ones or zeros up to which a find word is a common one
 _CHUNK = 1024  # frames transformed at a time: bounds memory, changes nothing else
 
 #: Share of differing check bits up to which two aligned clips are one recording.
@@ -101,6 +102,17 @@ def unpack(data: bytes | None) -> Prints:
     return np.frombuffer(data or b"", "<u4").astype(np.uint32).reshape(-1, 2)
 
 
+def sounding(prints: Prints) -> npt.NDArray[np.bool_]:
+    """Which frames hold more than room noise or a steady tone."""
+    return np.asarray(prints[:, 0] & _SOUNDING != 0)
+
+
+def tell(prints: Prints) -> npt.NDArray[np.bool_]:
+    """Which find words are worth looking up: words of nearly equal signs are common and say little."""
+    ones = np.bitwise_count(prints[:, 0] & _FIND)
+    return np.asarray(sounding(prints) & (ones > _PLAIN) & (ones < FIND_BITS - _PLAIN))
+
+
 @dataclass(frozen=True, slots=True)
 class Alignment:
     """How well two fingerprints agree where they agree best."""
@@ -115,93 +127,60 @@ class Alignment:
         return self.frames >= MIN_FRAMES and self.bit_error <= MAX_BIT_ERROR and self.overlap >= MIN_OVERLAP
 
 
+_NOTHING = Alignment(1.0, 0.0, 0, 0)
+_REPEATS = 8  # occurrences of a find word in one clip that are looked at: a tone held for long has one word
+_SLACK = 4  # frames by which hits of one alignment may disagree
+_PEAKS = 3  # offsets tried: a sound that repeats itself fits itself in several places
+
+
 def align(a: Prints, b: Prints, offsets: npt.ArrayLike) -> Alignment:
     """The best of the given offsets: fewest bit errors among those with enough frames; ties: first tried."""
-    tried = np.asarray(offsets, np.int64)
-    if not len(a) or not len(b) or not len(tried):
-        return Alignment(1.0, 0.0, 0, 0)
-    frame = np.arange(len(a)) - tried[:, None]  # of b under each frame of a
-    inside = (frame >= 0) & (frame < len(b))
-    under = b[np.where(inside, frame, 0)]
-    sounding_a, sounding_b = a[:, 0] & _SOUNDING != 0, b[:, 0] & _SOUNDING != 0
-    both = inside & sounding_a & (under[..., 0] & _SOUNDING != 0)
-    frames = both.sum(axis=1)
-    wrong = (np.bitwise_count(a[:, 1] ^ under[..., 1]) * both).sum(axis=1, dtype=np.int64)
-    error = np.where(frames >= MIN_FRAMES, wrong / np.maximum(CHECK_BITS * frames, 1), 1.0)
-    best = int(error.argmin())
-    if error[best] >= 1.0:
-        return Alignment(1.0, 0.0, 0, 0)
-    overlap = int(frames[best]) / max(int(sounding_a.sum()), int(sounding_b.sum()))
-    return Alignment(float(error[best]), overlap, int(frames[best]), int(tried[best]))
+    sounding_a, sounding_b = sounding(a), sounding(b)
+    most = max(int(sounding_a.sum()), int(sounding_b.sum()))
+    best = _NOTHING
+    for offset in np.asarray(offsets, np.int64).tolist():
+        first, end = max(0, offset), min(len(a), offset + len(b))
+        if end - first < MIN_FRAMES:
+            continue
+        both = sounding_a[first:end] & sounding_b[first - offset : end - offset]
+        frames = int(np.count_nonzero(both))
+        if frames < MIN_FRAMES:
+            continue
+        wrong = np.bitwise_count(a[first:end, 1] ^ b[first - offset : end - offset, 1])
+        error = int(wrong[both].sum(dtype=np.int64)) / (CHECK_BITS * frames)
+        if error < best.bit_error:
+            best = Alignment(error, frames / most, frames, offset)
+    return best
 
 
-_NEIGHBOURS = 8  # entries of one posting list that each entry is paired with: keeps the cost linear
-_SLACK = 4  # frames by which hits of one alignment may disagree
-_CLIP_BITS, _FRAME_BITS = 24, 16  # 16 million clips, 11 minutes
+def likely_offsets(a: Prints, b: Prints) -> list[int]:
+    """At most three offsets at which most find words of two clips coincide, the likeliest first; none = no hit."""
+    at_a, at_b = np.flatnonzero(tell(a)), np.flatnonzero(tell(b))
+    word_a, word_b = a[at_a, 0] & _FIND, b[at_b, 0] & _FIND
+    order = np.argsort(word_a, kind="stable")
+    word_a = word_a[order]
+    first = np.searchsorted(word_a, word_b)
+    times = np.minimum(np.searchsorted(word_a, word_b, "right") - first, _REPEATS)
+    hit = np.repeat(np.arange(len(word_b)), times)
+    if not len(hit):
+        return []
+    nth = np.arange(len(hit)) - np.repeat(np.cumsum(times) - times, times)
+    votes = np.bincount(at_a[order[first[hit] + nth]] - at_b[hit] + len(b), minlength=len(a) + len(b))
+    near = np.convolve(votes, np.ones(2 * _SLACK + 1, np.int64), "same")
+    peaks: list[int] = []
+    while len(peaks) < _PEAKS and near.max() > 0:
+        peak = int(near.argmax())
+        peaks.append(peak - len(b))
+        near[max(0, peak - 2 * _SLACK) : peak + 2 * _SLACK + 1] = 0
+    return peaks
 
 
-def candidates(prints: list[Prints]) -> npt.NDArray[np.int64]:
-    """Pairs worth aligning: ``(pairs, 3)`` of index, higher index, offset in frames; sorted.
-
-    Two clips are worth it when at least two different words stand in both at the same distance. The order of
-    ``prints`` matters only where more than ``_NEIGHBOURS`` clips share a word: put the preferred clips first.
-
-    Raises:
-        ValueError: more clips, or a longer clip, than the packed keys can hold.
-    """
-    lengths = [len(rows) for rows in prints]
-    if len(prints) >= 1 << _CLIP_BITS or max(lengths, default=0) >= 1 << (_FRAME_BITS - 1):
-        raise ValueError(
-            f"too many clips ({len(prints)}) or too long a clip ({max(lengths)} frames) to compare at once"
-        )
-    if not sum(lengths):
-        return np.zeros((0, 3), np.int64)
-    word = np.concatenate([rows[:, 0] for rows in prints])
-    place = np.concatenate([np.arange(n, dtype=np.uint64) | np.uint64(i << _FRAME_BITS) for i, n in enumerate(lengths)])
-    # Words of nearly equal signs are common and say little.
-    ones = np.bitwise_count(word & _FIND)
-    use = (word & _SOUNDING != 0) & (ones > 3) & (ones < FIND_BITS - 3)
-    # One integer per entry (word, clip, frame): sorting it sorts by all three.
-    shift = np.uint64(_CLIP_BITS + _FRAME_BITS)
-    entries = np.sort((word[use] & _FIND).astype(np.uint64) << shift | place[use])
-    in_clip = entries >> np.uint64(_FRAME_BITS)
-    first = np.diff(in_clip, prepend=np.uint64(1 << 63)) != 0  # neighbouring frames of a clip often repeat a word
-    entries = entries[first]
-    key = (entries >> shift).astype(np.uint32)
-    clip = (entries >> np.uint64(_FRAME_BITS)).astype(np.int64) & ((1 << _CLIP_BITS) - 1)
-    frame = entries.astype(np.int64) & ((1 << _FRAME_BITS) - 1)
-    found = []
-    for step in range(1, _NEIGHBOURS + 1):
-        hit = np.flatnonzero(key[step:] == key[:-step])
-        pair = clip[hit].astype(np.uint64) << np.uint64(_CLIP_BITS) | clip[hit + step].astype(np.uint64)
-        offset = (frame[hit] - frame[hit + step] + (1 << (_FRAME_BITS - 1))).astype(np.uint64)
-        found.append(pair << np.uint64(_FRAME_BITS) | offset)
-    hits = np.sort(np.concatenate(found))
-    pair = hits >> np.uint64(_FRAME_BITS)
-    near = (pair[1:] == pair[:-1]) & (hits[1:] - hits[:-1] <= _SLACK)
-    chosen = np.unique(hits[1:][near])
-    mask = np.uint64((1 << _CLIP_BITS) - 1)
-    columns = (
-        chosen >> np.uint64(_CLIP_BITS + _FRAME_BITS),
-        chosen >> np.uint64(_FRAME_BITS) & mask,
-        chosen & np.uint64((1 << _FRAME_BITS) - 1),
-    )
-    pairs = np.stack([column.astype(np.int64) for column in columns], axis=1)
-    pairs[:, 2] -= 1 << (_FRAME_BITS - 1)
-    return pairs
-
-
-def same_recordings(prints: list[Prints]) -> dict[tuple[int, int], Alignment]:
-    """All pairs (lower index, higher index) that are one recording."""
-    pairs = candidates(prints)
-    same: dict[tuple[int, int], Alignment] = {}
-    if not len(pairs):
-        return same
-    starts = np.flatnonzero(np.any(np.diff(pairs[:, :2], axis=0, prepend=-1) != 0, axis=1))
-    for rows in np.split(pairs, starts[1:]):
-        left, right = int(rows[0, 0]), int(rows[0, 1])
-        offsets = np.unique(rows[:, 2, None] + np.arange(-_SLACK, _SLACK + 1))
-        alignment = align(prints[left], prints[right], offsets)
-        if alignment.same_recording:
-            same[left, right] = alignment
-    return same
+def compare(a: Prints, b: Prints) -> Alignment:
+    """Whether two clips are one recording: tried where their find words coincide, until one place fits."""
+    best = _NOTHING
+    for peak in likely_offsets(a, b):
+        found = align(a, b, range(peak - _SLACK, peak + _SLACK + 1))
+        if found.same_recording:
+            return found
+        best = min(best, found, key=lambda alignment: alignment.bit_error)
+    return best
