@@ -427,7 +427,10 @@ class Driver:
                 work.agenda.todo.appendleft(task[1])
                 work.agenda.failures[task] += at_fault
                 _give_up(
-                    f"stage {unit.stage}, {task[0]} {task[1]}", completion, work.agenda.failures[task], work.losses
+                    f"stage {unit.stage}, task {task[1]} of {task[0]}",
+                    completion,
+                    work.agenda.failures[task],
+                    work.losses,
                 )
                 return
             work.attempts += at_fault

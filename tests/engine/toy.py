@@ -21,6 +21,7 @@ import pyarrow as pa
 from datagen import config, registry, tables
 from datagen.errors import DatagenError
 from datagen.export.swap import MARK
+from datagen.rounds import Rounds
 from datagen.stage import Drop, Kind, Output, Reject, Stage, StageConfig
 
 F, S = pa.float64(), pa.string()
@@ -200,6 +201,46 @@ class Pick(Stage):
         return Output(pa.table({"kept_before": [n in before for n in batch["clip_id"].to_pylist()]}), drops=drops)
 
 
+class Rank(Rounds):
+    """The place of each clip's square among all; odd places are dropped, the very first is rejected."""
+
+    name, version, table = "rank", "1", "clips"
+    reads = ("square",)
+    writes = pa.schema([("place", pa.int64()), ("clips", pa.int64())])
+    rounds = ("gather", "nothing", "sort")
+    done: ClassVar[list[tuple[str, int]]] = []  #: (round, task) as they were worked on in this process
+
+    def tasks(self, name, shards, results):
+        if name == "sort":
+            assert [found["rows"] for found in results["gather"]] and results["nothing"] == ()
+        return {"gather": shards, "nothing": 0, "sort": 2}[name]
+
+    def work(self, name, task, bench):
+        self.done.append((name, task))
+        if name == "gather":
+            rows = bench.read(task, ["square"])
+            bench.put(f"squares/{task}", rows)
+            return {"rows": len(rows)}
+        rows = pa.concat_tables([bench.get(f"squares/{shard}") for shard in range(bench.shards)])
+        mine = rows.filter(pa.array([int(s) % 2 == task for s in rows["square"].to_pylist()]))
+        bench.put(f"sorted/{task}", mine.sort_by([("square", "ascending"), ("clip_id", "ascending")]))
+        return {"rows": len(mine), "of": sum(found["rows"] for found in bench.results["gather"])}
+
+    def finish(self, shard, bench):
+        self.done.append(("finish", shard))
+        ids = pa.concat_tables([bench.get("sorted/0"), bench.get("sorted/1")])["clip_id"].to_pylist()
+        place = {name: n for n, name in enumerate(ids)}
+        places = [place[name] for name in bench.read(shard)["clip_id"].to_pylist()]
+        return Output(
+            pa.table({"place": places, "clips": [len(ids)] * len(places)}),
+            rejects=[Reject(row, "First", "it is") for row, n in enumerate(places) if n == 0],
+            drops=[Drop(row, "odd") for row, n in enumerate(places) if n % 2],
+        )
+
+    def conclude(self, results):
+        return {"rows": [found["rows"] for found in results["sort"]]}
+
+
 class WriteConfig(StageConfig):
     prompt: str = "What is it?"
 
@@ -248,8 +289,8 @@ class Publish(Stage):
 
 
 STAGES = {"ingest": Ingest, "talk": Talk, "cut": Cut, "square": Square, "extra": Extra, "fit": Fit, "apply": Apply,
-          "pick": Pick, "write": Write, "verify": Verify, "publish": Publish}  # fmt: skip
-DEFAULT = [name for name in STAGES if name not in {"extra", "talk", "publish"}]
+          "pick": Pick, "rank": Rank, "write": Write, "verify": Verify, "publish": Publish}  # fmt: skip
+DEFAULT = [name for name in STAGES if name not in {"extra", "talk", "rank", "publish"}]
 
 
 def _rows(rows, schema):
