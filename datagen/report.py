@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from datagen import condense_report
 from datagen.config import available, read_yaml
 from datagen.driver import Outcome
 from datagen.errors import UsageError
@@ -62,6 +63,7 @@ def finished(space: Workspace, outcome: Outcome) -> None:
         + ("" if done else " - everything was done already")
         + (f"; input: {', '.join(news)}" if news else "")
     )
+    _print_condensation(space)
     _print_notes(space, counts)
     _print_rejects_hint(space)
     if any(s.kind is Kind.SINK for s in space.pipeline.stages.values()) and _exported(space):
@@ -169,6 +171,18 @@ def _print_conservation(counts: list[StageCount]) -> bool:
     return True
 
 
+def _print_condensation(space: Workspace) -> None:
+    """How much better balanced the set has become, and where that is told in full."""
+    if "condense" not in space.pipeline.stages or (unit := space.plan.done("condense", None)) is None:
+        return
+    lines = condense_report.summary(space.store.artifact(unit))
+    if lines and space.files.exists(condense_report.PAGE):
+        page = condense_report.PAGE
+        lines.append(f"report: {space.files.path(page) if space.files.local else f'{space.files.url}/{page}'}")
+    for number, line in enumerate(lines):
+        console.print(f"{'[bold]condensed[/bold]' if not number else '         '}  {escape(line)}", soft_wrap=True)
+
+
 def _print_notes(space: Workspace, counts: list[StageCount]) -> None:
     """What a stage that saw all rows wants a person to know, or one that could not do all it was meant to."""
     metrics = {count.stage: count.metrics for count in counts}
@@ -198,6 +212,7 @@ def status(space: Workspace) -> bool:
     holds = _print_conservation(counts)
     _print_drift(space)
     _print_hindrances(space)
+    _print_condensation(space)
     _print_notes(space, counts)
     _print_rejects_hint(space)
     return holds

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 import datagen
-from datagen import sink
+from datagen import condense_report, sink
 from datagen.config import ExecutorConfig, Recipe
 from datagen.driver import Driver, Outcome
 from datagen.errors import RunError, UsageError
@@ -100,11 +100,18 @@ def execute(recipe: Recipe, url: str, options: Options, say: Callable[[str], Non
                 until=wanted, still_ours=lambda: not lock.lost,
             )  # fmt: skip
             outcome = driver.run()
+            _report_condensation(space, say)
             outcome.seconds = time.monotonic() - started
             events.add("finished", seconds=round(outcome.seconds, 3))
         finally:
             events.close()
     return space, outcome
+
+
+def _report_condensation(space: Workspace, say: Callable[[str], None]) -> None:
+    """Draw what ``condense`` did, unless that is drawn already."""
+    if "condense" in space.pipeline.stages and (unit := space.plan.done("condense", None)) is not None:
+        condense_report.refresh(space.files, space.store.artifact(unit), say)
 
 
 def make_executor(config: ExecutorConfig) -> Executor:
