@@ -98,7 +98,7 @@ def run(
     ] = None,
     until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
     limit: Limit = None,
-    refit: Annotated[bool, typer.Option("--refit", help="Fit the calibration anew to all there is now.")] = False,
+    refit: Annotated[bool, typer.Option("--refit", help="Calibrate and select anew from all there is now.")] = False,
     executor: Annotated[str | None, typer.Option(help="ray or local (in this process, for debugging).")] = None,
     ray_address: Annotated[str | None, typer.Option(help="A running Ray cluster, or auto; default: our own.")] = None,
     max_reject_fraction: Annotated[

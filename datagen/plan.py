@@ -145,6 +145,8 @@ class Plan:
                 return None
             data.append([shard, inputs])
         data_hash = digest.of_value(data)
+        if stage.forgets and self.refit:
+            return self._wanted_anew(name, config_hash, data_hash, history)
         # A refit must come last in the history, or the next run would go back to what was last there.
         for seq, unit in reversed(history[-1:] if stage.frozen and self.refit else history):
             if self.store.record(unit)["data_hash"] == data_hash:  # type: ignore[index]
@@ -154,6 +156,18 @@ class Plan:
         unit = Unit(name, None, digest.of_value([config_hash, data_hash, chained[1].key if chained else None]))
         before = chained[1] if chained and len(stage.writes) else None
         return Wanted(unit, False, config_hash, data_hash, (last[0] + 1) if last else 0, before)
+
+    def _wanted_anew(self, name: str, config_hash: str, data_hash: str, history: list[tuple[int, Unit]]) -> Wanted:
+        """The unit that does not know of earlier decisions; being the last, it is what later runs go on from."""
+        keys = [None, *(unit.key for _, unit in history)]
+
+        def anew(after: str | None) -> Unit:
+            mark = [config_hash, data_hash, None] if after is None else [config_hash, data_hash, "anew", after]
+            return Unit(name, None, digest.of_value(mark))
+
+        if history and (last := history[-1])[1] in {anew(None), anew(keys[-2])}:
+            return Wanted(last[1], True, config_hash, data_hash, last[0])
+        return Wanted(anew(keys[-1]), False, config_hash, data_hash, history[-1][0] + 1 if history else 0)
 
     def _everything(self, shard: int) -> list[Any] | None:
         """What a sink sees: every column of every stage."""

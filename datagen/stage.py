@@ -147,6 +147,8 @@ class Stage(ABC):
     seeded: bool = False  #: whether the recipe's seed is part of the key
     #: Barriers only. A frozen barrier is fitted once; new input does not refit it without ``--refit``.
     frozen: bool = False
+    #: Barriers only. ``--refit`` makes it decide anew, without ``previous``; splits, say, stay pinned even then.
+    forgets: bool = False
     batch_rows: int = 256  #: most rows per ``process`` call
     batch_seconds: float | None = None  #: most audio seconds per call (needs column ``duration``)
 

@@ -52,6 +52,33 @@ def test_a_second_refit_to_old_data_is_the_one_that_counts(run, source, space):
     assert run(REFIT) == {}, "there is nothing new to fit"
 
 
+def remembered(space):
+    """Clips that the last decision of ``pick`` knew to have been kept before."""
+    view = space()
+    unit = view.plan.done("pick", None)
+    found = [view.files.read_table(unit.file(shard, "clips.parquet"))["kept_before"] for shard in view.plan.shards]
+    return sum(value is True for column in found for value in column.to_pylist())
+
+
+def test_a_refit_forgets_what_was_picked_and_is_what_later_runs_go_on_from(run, source, space):
+    run()
+    assert remembered(space) == 0
+    more = [path for path in toy.write_input(source, 4, start=100).iterdir() if path.name.startswith("010")]
+    run()
+    assert remembered(space) > 0
+    assert run(REFIT)["pick"] == 1
+    assert remembered(space) == 0
+    assert run() == {} and run(REFIT) == {}
+    for path in more:
+        path.unlink()
+    assert run(REFIT)["pick"] == 1, "though these clips were picked from once before: it is the last that counts"
+    assert remembered(space) == 0
+    assert run() == {} and run(REFIT) == {}
+    toy.write_input(source, 2, start=200)
+    run()
+    assert remembered(space) > 0
+
+
 def test_from_a_stage_leaves_the_decisions_of_later_barriers(run, source, space):
     run()
     first = fitted(space())

@@ -189,6 +189,7 @@ class Pick(Stage):
     name, version, table, kind = "pick", "1", "clips", Kind.BARRIER
     reads = ("square", "level")
     writes = pa.schema([("kept_before", pa.bool_())])
+    forgets = True
 
     def process(self, batch):
         before = set(self.previous["clip_id"].to_pylist()) if self.previous is not None else set()
