@@ -1,164 +1,131 @@
-"""Selection by strata: caps, a limit on the neutral share, a size to reach; and the figures that say how balanced.
-
-The choice among equals falls by a hash of the seed and the clip, so the order of rows, shards and workers cannot
-matter, and a clip's luck does not change when others arrive.
-"""
+"""Strata, the order within them, and how evenly they are filled: pure functions on whole columns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
-from math import floor
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from datagen.errors import RunError
-from datagen.quality.components import number
+from datagen.quality.luck import Words, draws, mixed, uniform
 
-CAP, NEUTRAL, TARGET = "select:cap", "select:neutral_share", "select:target"
 UNKNOWN = "unknown"  #: what a null is called inside a stratum's name
 
 Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-
-def strata(clips: pa.Table, columns: Sequence[str]) -> list[str]:
-    """Name of each row's stratum: the columns' values joined by ``/``, e.g. ``angry/female/emodb/de``."""
-    values = [clips[column].to_pylist() for column in columns]
-    return ["/".join(UNKNOWN if value is None else str(value) for value in row) for row in zip(*values, strict=True)]
-
-
-def luck(seed: int, name: str) -> int:
-    """64 bits that depend on seed and name alone."""
-    return int.from_bytes(blake2b(f"{seed}:{name}".encode(), digest_size=8).digest(), "big")
+#: Least weight of a clip in the draw: who is not rich at all has some chance left.
+_LEAST = 0.01
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What ``select`` has to keep to; None = no such limit."""
+class Strata:
+    """``code``: per row the place of its stratum in ``names``, which are sorted."""
 
-    max_per_stratum: int | None = None
-    max_neutral_share: float | None = None  #: among clips with an emotion, 0..1
-    target_clips: int | None = None
-    target_seconds: float | None = None
+    code: Ints
+    names: list[str]
 
 
-def select(
-    clips: pa.Table,
-    stratum: Sequence[str],
-    contrast: Sequence[str | None],
-    rows: Ints,
-    limits: Limits,
-    *,
-    kept_before: Bools,
-    seed: int,
-) -> dict[int, str]:
-    """Row -> why it is not selected.
+def stratify(clips: pa.Table, columns: Sequence[str]) -> Strata:
+    """Each row's stratum: its values joined by ``/``, e.g. ``angry/female/emodb/de``; absent columns are null."""
+    code, values = _distinct([_codes(clips, column) for column in columns], clips.num_rows)
+    joined = ["/".join(row) for row in values]
+    names = sorted(set(joined))
+    place = {name: index for index, name in enumerate(names)}
+    return Strata(np.array([place[name] for name in joined], np.int64)[code], names)
 
-    Within a stratum those kept before come first, then members of contrast groups, group by group in the same order
-    in every stratum (so that whole groups survive together), then the rest by luck. Targets are filled evenly: every
-    stratum gives its first clip before any gives its second.
+
+def _codes(clips: pa.Table, column: str) -> tuple[Ints, list[str]]:
+    if column not in clips.column_names:
+        return np.zeros(clips.num_rows, np.int64), [UNKNOWN]
+    encoded = pc.dictionary_encode(pc.fill_null(clips[column].cast(pa.string()), UNKNOWN))
+    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+
+
+def _distinct(columns: Sequence[tuple[Ints, list[str]]], rows: int) -> tuple[Ints, list[list[str]]]:
+    """Code per row for each combination of values that is met, and the values of each."""
+    code = np.zeros(rows, np.int64)
+    values: list[list[str]] = [[]] if rows else []
+    for own, names in columns:
+        met, code = dense(code * len(names) + own)
+        values = [[*values[each // len(names)], names[each % len(names)]] for each in met.tolist()]
+    return code, values
+
+
+def dense(keys: Ints) -> tuple[Ints, Ints]:
+    """The distinct keys, sorted, and the place of each row's key among them."""
+    top = int(keys.max(initial=-1)) + 1
+    if top > max(1 << 20, 2 * len(keys)) or keys.min(initial=0) < 0:
+        met, code = np.unique(keys, return_inverse=True)
+        return met, np.asarray(code, np.int64)
+    there = np.bincount(keys, minlength=top) > 0  # few keys need no sort of all rows
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[keys]
+
+
+def preference(richness: Floats, draw: Words, power: float) -> Floats:
+    """Key by which clips come first, the smallest first: a weighted draw without replacement.
+
+    ``u ** (1 / w)``, largest first, with u uniform and weight w = richness ** power (Efraimidis & Spirakis 2006,
+    Information Processing Letters 97), as log(-log u) - log w. Whose richness is unknown counts as the median clip.
+    Rounded to 9 decimals, so that the last digits of a logarithm decide nothing.
+    """
+    known = ~np.isnan(richness)
+    middle = float(np.median(richness[known])) if known.any() else 1.0
+    weight = np.maximum(np.where(known, richness, middle), _LEAST)
+    return np.round(np.log(-np.log(uniform(draw))) - power * np.log(weight), 9) + 0.0
+
+
+def ranked(stratum: Ints, contrast: Ints, manner: Ints, fixed: Bools, hashes: Words, key: Floats, seed: int) -> Ints:
+    """Rows from the first to be taken to the last, to be read stratum by stratum.
+
+    ``fixed`` ones come first; then one clip of every contrast group in each stratum and ``manner`` (way of saying it),
+    group by group in the same order in every stratum, so that caps leave whole groups; then the rest. So each group
+    keeps its contrast, and a phrase that ten thousand people say cannot crowd out everything else.
 
     Args:
-        clips: columns clip_id, duration, emotion.
-        stratum, contrast, kept_before: per row of ``clips``; what was kept before is never taken back.
-        rows: those to choose from.
-
-    Raises:
-        RunError: a neutral share is asked for, but no clip has another emotion.
+        contrast: number of the row's group, -1 = none.
+        hashes, key: of each row, see ``luck.name_hashes`` and ``preference``.
     """
-    ids = clips["clip_id"].to_pylist()
-    groups = [contrast[row] for row in rows.tolist()]
-    order = np.lexsort(
-        (
-            np.argsort(np.argsort(np.array([ids[row] for row in rows.tolist()], object))),
-            np.array([luck(seed, ids[row]) for row in rows.tolist()], np.uint64),
-            np.array(
-                [luck(seed, group or ids[row]) for group, row in zip(groups, rows.tolist(), strict=True)], np.uint64
-            ),
-            np.array([group is None for group in groups], bool),
-            ~kept_before[rows],
-        )
-    )
-    ranked = rows[order]
-    label = number([stratum[row] for row in ranked.tolist()])
-    neutral = np.array([value == "neutral" for value in clips["emotion"].to_pylist()], bool)
-    labelled = ~clips["emotion"].is_null().to_numpy()
-    seconds = np.nan_to_num(clips["duration"].to_numpy().astype(np.float64))
-    fixed = kept_before[ranked]
-    dropped: dict[int, str] = {}
-    stays = np.ones(len(ranked), bool)
-    if limits.max_per_stratum is not None:
-        stays &= fixed | (_place(label, stays) < limits.max_per_stratum)
-        dropped |= dict.fromkeys(ranked[~stays].tolist(), CAP)
-    while True:  # each limit can unsettle the other; both only remove, so this ends
-        before = stays.copy()
-        turn = np.lexsort((np.arange(len(ranked)), _place(label, stays), ~fixed))
-        if limits.max_neutral_share is not None:
-            is_neutral = neutral[ranked] & stays
-            others = int((labelled[ranked] & stays & ~is_neutral).sum())
-            most = _most_neutral(limits.max_neutral_share, others, int(is_neutral.sum()))
-            taken = np.cumsum(is_neutral[turn])
-            out = turn[is_neutral[turn] & (taken > most) & ~fixed[turn]]
-            stays[out] = False
-            dropped |= dict.fromkeys(ranked[out].tolist(), NEUTRAL)
-        for limit, size in ((limits.target_clips, np.ones(len(ids))), (limits.target_seconds, seconds)):
-            if limit is not None:
-                total = np.cumsum(size[ranked[turn]] * stays[turn])
-                out = turn[(total > limit + 1e-9) & stays[turn] & ~fixed[turn]]
-                stays[out] = False
-                dropped |= dict.fromkeys(ranked[out].tolist(), TARGET)
-        if np.array_equal(before, stays):
-            return dropped
+    first = np.zeros(len(stratum), bool)
+    group_luck = np.zeros(len(stratum), np.uint64)
+    grouped = np.flatnonzero(contrast >= 0)
+    if len(grouped):
+        _, group = dense(contrast[grouped])
+        # A group is known by the least hash among its members, so its number may be any.
+        least = np.full(int(group.max()) + 1, np.iinfo(np.uint64).max, np.uint64)
+        np.minimum.at(least, group, hashes[grouped])
+        _, manners = dense(manner[grouped])
+        _, strata = dense(stratum[grouped])
+        _, cell = dense((group * (int(strata.max()) + 1) + strata) * (int(manners.max()) + 1) + manners)
+        turn = np.lexsort((hashes[grouped], key[grouped], ~fixed[grouped], cell))
+        opens = np.diff(cell[turn], prepend=-1) != 0
+        first[grouped[turn[opens]]] = True
+        group_luck[grouped] = draws(mixed(least), seed)[group]
+    group_luck[~first] = 0
+    return np.asarray(np.lexsort((hashes, key, group_luck, ~first, ~fixed)), np.int64)
 
 
-def _most_neutral(share: float, others: int, neutral: int) -> int:
-    if share >= 1 or neutral == 0:
-        return neutral
-    if others == 0:
-        raise RunError(
-            f"select.max_neutral_share is {share:g}, but all {neutral} clips with an emotion are neutral: nothing "
-            "could be kept. Leave the setting out, or add clips with other emotions"
-        )
-    return floor(share / (1 - share) * others + 1e-9)
-
-
-def _place(label: Ints, stays: Bools) -> Ints:
-    """Place of each row among the staying rows of its stratum, 0 first; rows come in rank order."""
-    place = np.zeros(len(label), np.int64)
-    staying = np.flatnonzero(stays)
-    by_label = staying[np.argsort(label[staying], kind="stable")]
-    sorted_labels = label[by_label]
-    starts = np.flatnonzero(np.diff(sorted_labels, prepend=-1))
-    place[by_label] = np.arange(len(by_label)) - np.repeat(starts, np.diff(np.append(starts, len(by_label))))
+def place_within(label: Ints) -> Ints:
+    """Place of each row among the rows of its label, 0 first, in the order of the rows."""
+    turn = np.argsort(label, kind="stable")
+    ordered = label[turn]
+    opens = np.flatnonzero(np.diff(ordered, prepend=-1))
+    place = np.empty(len(label), np.int64)
+    place[turn] = np.arange(len(label)) - np.repeat(opens, np.diff(np.append(opens, len(label))))
     return place
 
 
-def weights(stratum: Sequence[str], power: float) -> npt.NDArray[np.float64]:
-    """Sampling weights, mean 1: a stratum of n clips weighs n**(1 - power) in all.
+def weights(stratum: Ints, power: float) -> Floats:
+    """Sampling weights of the rows, mean 1: a stratum of n clips weighs n**(1 - power) in all.
 
     Power 1 draws all strata equally often, 0 leaves them as they are.
     """
     if not len(stratum):
         return np.zeros(0)
-    _, label, count = np.unique(np.array(stratum, object), return_inverse=True, return_counts=True)
-    raw = count[label].astype(np.float64) ** -power
+    raw = np.bincount(stratum).astype(np.float64)[stratum] ** -power
     return np.asarray(np.round(raw / raw.mean(), 6))
-
-
-def evenness(names: Sequence[str | None]) -> float | None:
-    """Entropy of the names' shares over its maximum, 0..1: 1 = all equally frequent. None with fewer than two."""
-    _, count = np.unique(np.array([name for name in names if name is not None], object), return_counts=True)
-    if len(count) < 2:
-        return None
-    share = count / count.sum()
-    return round(float(-(share * np.log(share)).sum() / np.log(len(count))), 6)
-
-
-def neutral_share(emotions: Sequence[str | None]) -> float | None:
-    """Share of neutral among labelled clips; None without labels."""
-    labelled = [emotion for emotion in emotions if emotion is not None]
-    return round(labelled.count("neutral") / len(labelled), 6) if labelled else None

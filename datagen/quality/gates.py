@@ -12,6 +12,7 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from datagen.speech.hallucination import FLAGS
@@ -91,6 +92,81 @@ class Gated:
     counts: dict[str, dict[str, int]]  #: gate -> ``alone``, ``removed`` (in sequence), ``missing`` (not measured)
 
 
-def pass_gates(clips: pa.Table, gates: Gates) -> Gated:
-    """Hold every row of ``clips`` against the gates that are set; columns that are not there are unknown."""
-    raise NotImplementedError
+def columns(gates: Gates) -> tuple[str, ...]:
+    """Columns of clips that the gates which are set look at."""
+    wanted = list(gates.active)
+    if {"emotion_margin", "affect_agreement"} & set(wanted):
+        wanted.append("label_source")
+    return tuple(wanted)
+
+
+def pass_gates(clips: pa.Table, rows: Ints, gates: Gates) -> Gated:
+    """Hold some rows of ``clips`` against the gates that are set; columns that are not there are unknown."""
+    active = gates.active
+    code = np.full(len(rows), -1, np.int64)
+    counts: dict[str, dict[str, int]] = {}
+    for place, (name, gate) in enumerate(active.items()):
+        refused, unknown = _judge(clips, rows, name, gate)
+        out = np.where(unknown, gate.missing == "drop", refused)
+        counts[name] = {
+            "alone": int(out.sum()),
+            "removed": int((out & (code < 0)).sum()),
+            "missing": int(unknown.sum()),
+        }
+        code[out & (code < 0)] = place
+    return Gated(list(active), code, counts)
+
+
+def _judge(clips: pa.Table, rows: Ints, name: str, gate: Gate) -> tuple[Bools, Bools]:
+    """(refused, unknown) per row of ``rows``; a gate on pseudo-labels neither refuses nor misses others."""
+    if name not in clips.column_names:
+        return np.zeros(len(rows), bool), np.ones(len(rows), bool) & _concerned(clips, rows, name)
+    column = clips[name].take(pa.array(rows))
+    unknown = _flags(pc.is_null(column))
+    match gate:
+        case Range():
+            value = pc.cast(column, pa.float64()).to_numpy().astype(np.float64)
+            # What is not a number was measured as little as a null.
+            unknown |= np.isnan(value)
+            refused = np.zeros(len(rows), bool)
+            if gate.min is not None:
+                refused |= value < gate.min
+            if gate.max is not None:
+                refused |= value > gate.max
+            if isinstance(gate, Words):
+                refused = np.where(value == 0, gate.nonverbal == "drop", refused)
+        case Allowed():
+            listed = pc.is_in(column, pa.array(gate.allow, pa.string()))
+            refused = ~_flags(listed) if gate.allow else np.zeros(len(rows), bool)
+        case Signs():
+            refused = _signs(column, gate)
+        case _:
+            refused = _flags(pc.equal(column, "conflict"))
+            # Agreement is null as well where the voice is undecided; only a quarrel is a reason to go.
+            refused &= isinstance(gate, Agreement) and gate.conflict == "drop"
+    concerned = _concerned(clips, rows, name)
+    return refused & ~unknown & concerned, unknown & concerned
+
+
+def _signs(column: pa.ChunkedArray, gate: Signs) -> Bools:
+    refused = np.zeros(len(column), bool)
+    if gate.max is not None:
+        refused |= pc.fill_null(pc.list_value_length(column), 0).to_numpy() > gate.max
+    if gate.refuse:
+        whose = pc.list_parent_indices(column).to_numpy()
+        hit = _flags(pc.is_in(pc.list_flatten(column), pa.array(gate.refuse, pa.string())))
+        refused[whose[hit]] = True
+    return refused
+
+
+def _concerned(clips: pa.Table, rows: Ints, name: str) -> Bools:
+    """Whether a gate is about the row: those on labels are about pseudo-labels and clips without any."""
+    if name not in {"emotion_margin", "affect_agreement"} or "label_source" not in clips.column_names:
+        return np.ones(len(rows), bool)
+    given = pc.is_in(clips["label_source"].take(pa.array(rows)), pa.array(["gold", "requested"]))
+    return ~_flags(given)
+
+
+def _flags(column: pa.Array | pa.ChunkedArray) -> Bools:
+    found: Bools = pc.fill_null(column, False).to_numpy(zero_copy_only=False).astype(bool)
+    return found

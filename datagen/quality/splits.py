@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from datagen.errors import RunError
-from datagen.quality.balance import luck
 from datagen.quality.components import joined_by
+from datagen.quality.luck import luck
 
 #: Split of corpora that must never be trained on: apart from ``test``, which is of the training corpora's kind.
 HOLDOUT = "holdout"
