@@ -130,6 +130,9 @@ def plan(
     profile: Profile = None,
     set: Sets = None,
     limit: Limit = None,
+    clips: Annotated[
+        int | None, typer.Option("--clips", min=1, help="Forecast condensation for so many clips instead.")
+    ] = None,
 ) -> None:
     """Show the stages of a recipe, what is done, stale or to do, and how much work that is. Starts nothing."""
     from datagen import report
@@ -139,7 +142,7 @@ def plan(
     _, refused = look_at_input(space, limit, save=False)
     for line in taken_for(space):
         print(line)
-    report.plan(space, refused)
+    report.plan(space, refused, clips)
 
 
 @app.command()

@@ -20,6 +20,7 @@ from datagen.config import available, read_yaml
 from datagen.driver import Outcome
 from datagen.errors import UsageError
 from datagen.export.preview import preview
+from datagen.forecast import Foreseen, forecasts
 from datagen.ledger import BYTES_PER_SECOND
 from datagen.plan import Progress, State
 from datagen.progress import duration
@@ -265,8 +266,8 @@ def _group(name: str) -> str:
     return ", ".join(map(str, parts)) if isinstance(parts, list) else name
 
 
-def plan(space: Workspace, refused: pa.Table) -> None:
-    """Print the stages with what is done, stale and to do."""
+def plan(space: Workspace, refused: pa.Table, clips: int | None = None) -> None:
+    """Print the stages with what is done, stale and to do; forecasts for ``clips``, or for what the input has."""
     live = space.ledger.live
     hints, sizes = live["seconds_hint"].to_pylist(), live["size_bytes"].to_pylist()
     hours = sum(h if h is not None else (s or 0) / BYTES_PER_SECOND for h, s in zip(hints, sizes, strict=True)) / 3600
@@ -277,7 +278,8 @@ def plan(space: Workspace, refused: pa.Table) -> None:
         f"input: {c.added} added, {c.changed} changed, {c.removed} removed, {len(refused)} refused"
     )
     table = _table("stage", "takes", "after", "done", "stale", "to do", "rows", "about", left=3)
-    for name, progress in space.plan.overview().items():
+    overview = space.plan.overview()
+    for name, progress in overview.items():
         after = ", ".join(space.pipeline.nearest(name))
         kind = space.pipeline.stages[name].kind
         takes = space.pipeline.stages[name].table if kind is not Kind.SINK else "run"
@@ -287,6 +289,19 @@ def plan(space: Workspace, refused: pa.Table) -> None:
     console.print(table)
     console.print("done, stale, to do: units of work, which are a stage on one shard or on all of them at once")
     console.print("rows, about: what is left; ? until the stages before are done, or until it has run once")
+    _print_forecasts(forecasts(space, overview, len(live), hours * 3600, clips))
+
+
+def _print_forecasts(found: list[Foreseen]) -> None:
+    if not found:
+        return
+    table = _table("forecast", "clips", "about", "memory", "scratch", "how")
+    table.columns[-1].justify = "left"
+    for name, clips, cost in found:
+        sizes = (f"{cost.memory_gb:,.1f} GB", f"{cost.disk_gb:,.1f} GB" if cost.disk_gb else "·")
+        table.add_row(name, f"{clips:,}", duration(cost.seconds), *sizes, escape(cost.how))
+    console.print(table)
+    console.print("forecast: of one task's memory and of all workers' time, from constants measured on one kind of CPU")
 
 
 def _left(progress: Progress) -> tuple[str, str]:

@@ -105,6 +105,16 @@ class Drop:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a barrier will take for a number of clips, from constants that a benchmark measured."""
+
+    seconds: float  #: with all workers busy
+    memory_gb: float  #: of its largest task
+    disk_gb: float = 0.0  #: of the run's scratch folder while it is under way
+    how: str = ""  #: the method, in a few words
+
+
 @dataclass(slots=True)
 class Output:
     """What ``process`` returns.
@@ -184,6 +194,10 @@ class Stage(ABC):
     def notes(self, metrics: Mapping[str, float]) -> list[str]:
         """What a person should know of the finished work, from its ``Output.metrics``: sentences with the mend."""
         return []
+
+    def forecast(self, clips: int, audio_s: float, workers: int) -> Forecast | None:
+        """Barriers only: what ``datagen plan`` says before it has ever run. None = nothing is known."""
+        return None
 
     def setup(self) -> None:  # noqa: B027 (a hook that most leave as it is)
         """Once per worker: load models."""

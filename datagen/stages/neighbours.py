@@ -12,12 +12,17 @@ import pyarrow as pa
 from pydantic import Field
 
 from datagen import tables
+from datagen.neighbours import costs
 from datagen.neighbours.choose import EXACT_ROWS
 from datagen.rounds import Bench, Results, Rounds
-from datagen.stage import Output, Resources, StageConfig
+from datagen.stage import Forecast, Output, Resources, StageConfig
 from datagen.stages.neighbours_sounds import Sounds
+from datagen.stages.neighbours_sounds import predict as sounds_predict
 from datagen.stages.neighbours_texts import Texts
 from datagen.stages.neighbours_voices import READS, Voices
+
+#: Numbers per text vector, for forecasts: those of the embedded model and of most small ones.
+USUAL_DIMENSIONS = 384
 
 
 class NeighboursConfig(StageConfig):
@@ -76,6 +81,25 @@ class Neighbours(Rounds):
         from datagen.quality.texts import text_id
 
         return pa.array([text_id(key) for key in bench.read(shard, ["text_key"])["text_key"].to_pylist()], pa.string())
+
+    def forecast(self, clips: int, audio_s: float, workers: int) -> Forecast:
+        c = self.config
+        parts: list[tuple[float, float, float]] = []
+        how = []
+        if c.texts:  # no more distinct texts than clips; wider vectors cost more, few models have them
+            cost = costs.predict(
+                clips, USUAL_DIMENSIONS, workers=workers, memory_gb=c.memory_gb, recall=c.recall,
+                exact_rows=c.exact_rows,
+            )  # fmt: skip
+            parts.append((cost.seconds, cost.memory_gb, cost.disk_gb))
+            how.append(
+                {"exact": "texts compared with all texts", "cells": f"texts by cells, recall {c.recall:g}"}[cost.method]
+            )
+        if c.sounds:
+            parts.append((*sounds_predict(clips, audio_s, workers), 100 * audio_s * 8e-9))
+            how.append("copies by fingerprint")
+        seconds, memory, disk = (list(column) for column in zip(*parts, strict=True)) if parts else ([0.0],) * 3
+        return Forecast(sum(seconds), max(memory), sum(disk), "; ".join(how))
 
     def finish(self, shard: int, bench: Bench) -> Output:
         rows = len(bench.read(shard))
