@@ -29,7 +29,8 @@ def examples(clips: pa.Table, written: pa.Table) -> dict[str, Any]:
     rows, kept = rows[kept >= 0], kept[kept >= 0]
     reason = written["drop_reason"].take(pa.array(rows)).combine_chunks()
     copies = pc.fill_null(pc.is_in(reason, pa.array(_COPIES)), False).to_numpy(zero_copy_only=False)
-    other = copies & np.logical_or.reduce([_differ(clips[name], rows, kept) for name in _LABELS])
+    labels = [_differ(clips[name], rows, kept) for name in _LABELS if name in clips.column_names]
+    other = copies & np.any(labels, axis=0) if labels else np.zeros(len(rows), bool)
     shown = [_first(clips, rows, (pc.fill_null(pc.equal(reason, name), False)).to_numpy(zero_copy_only=False))
              for name in sorted(set(pc.unique(reason).to_pylist()) - {None})]  # fmt: skip
     return {
