@@ -13,7 +13,8 @@ from datagen.quality.licences import published
 from datagen.tables import MODES, TASKS
 
 RECIPES = sorted(available())
-EMBEDDED = {"transcribe": "auto", "emotion": "reference", "affect": "acoustic", "embed": "minilm"}
+EMBEDDED = {"transcribe": "auto", "emotion": "reference", "affect": "acoustic", "embed": "minilm",
+            "text_emotion": "vader"}  # fmt: skip
 
 
 def head(path: Path) -> str:

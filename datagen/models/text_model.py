@@ -3,9 +3,9 @@ nothing.
 
 A text that is padded to its neighbours' length, or multiplied beside more or fewer of them, comes out some 1e-7
 different, and after rounding some of its digits do. Then one sentence would have two vectors in two shards. So the
-shape of a batch follows from the text alone: its tokens rounded up to a multiple of ``STEP``, and always the same number
-of rows, filled up with copies. The same shapes run the same kernels, and a row never sees the others. ``docs/text.md``
-has the measurements.
+shape of a batch follows from the text alone: its tokens rounded up to a multiple of ``STEP``, and always the same
+number of rows, filled up with copies. The same shapes run the same kernels, and a row never sees the others.
+``docs/text.md`` has the measurements.
 """
 
 from __future__ import annotations

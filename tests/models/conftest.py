@@ -52,3 +52,17 @@ def diarizer_folder(checkpoints: Path) -> Path:
     from datagen.testing.checkpoints import diarizer
 
     return diarizer.build(checkpoints / "diarizer")
+
+
+@pytest.fixture(scope="session")
+def sentences_folder(checkpoints: Path) -> Path:
+    from datagen.testing.checkpoints import sentences
+
+    return sentences.build(checkpoints / "sentences")
+
+
+@pytest.fixture(scope="session")
+def text_emotion_folder(checkpoints: Path) -> Path:
+    from datagen.testing.checkpoints import text_emotion
+
+    return text_emotion.build(checkpoints / "text_emotion")

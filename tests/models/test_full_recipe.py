@@ -25,13 +25,15 @@ FILLED = {
     "describe": ("arousal", "dominance", "valence", "arousal_pct", "dominance_pct", "valence_pct", "valence_level"),
     "age_gender": ("age_predicted", "sex_scores"),
     "agreement": ("affect_agreement_score",),
+    "embed": ("text_embedding", "text_key", "word_count", "word_coverage"),
+    "text_emotion": ("text_emotion", "text_sentiment", "text_emotion_score"),
 }  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def settings(
     whisper_folder: Path, emotion2vec_folder: Path, audeering_folder: Path, age_gender_folder: Path,
-    tagger_folder: Path, checkpoints: Path,
+    tagger_folder: Path, sentences_folder: Path, text_emotion_folder: Path, checkpoints: Path,
 ) -> list[str]:  # fmt: skip
     """The recipe's models replaced by tiny ones; a random Whisper writes to its limit, so it gets a low one."""
     from datagen.testing.checkpoints import ctc
@@ -39,7 +41,8 @@ def settings(
     aligners = {language: str(ctc.build(checkpoints / f"align-{language}", language)) for language in ("en", "de")}
     models = {
         "transcribe": whisper_folder, "emotion": emotion2vec_folder, "affect": audeering_folder,
-        "age_gender": age_gender_folder, "events": tagger_folder,
+        "age_gender": age_gender_folder, "events": tagger_folder, "embed": sentences_folder,
+        "text_emotion": text_emotion_folder,
     }  # fmt: skip
     return [
         *(f"stages.{stage}.model={folder}" for stage, folder in models.items()),
@@ -47,6 +50,9 @@ def settings(
         "stages.transcribe.languages=[en, de]",
         "stages.transcribe.max_tokens_per_second=4",
         "stages.transcribe.beam_size=1",
+        "stages.embed.backend=sentence-transformers",
+        "stages.embed.languages=[en, de]",
+        "stages.text_emotion.languages=['*']",
         "stages.emotion.embedding=true",
         "stages.emotion.min_margin=0",
     ]

@@ -319,11 +319,12 @@ def test_the_models_of_a_recipe_are_those_its_stages_name(cache, monkeypatch, tm
 @pytest.mark.parametrize(
     ("recipe", "profile", "names"),
     [
-        ("cpqa", None, "whisper-large-v3 align-en emotion2vec_plus_large audeering-dim audeering-age-gender-6"),
-        ("cpqa", "permissive", "whisper-large-v3 align-en"),
+        ("cpqa", None, "whisper-large-v3 align-en emotion2vec_plus_large audeering-dim audeering-age-gender-6 go-emotions"),
+        ("cpqa", "permissive", "whisper-large-v3 align-en go-emotions"),
         ("cpqa", "offline", ""),
         ("full", None,
-         "whisper-large-v3 align-en emotion2vec_plus_large audeering-dim audeering-age-gender-6 ast-audioset"),
+         "whisper-large-v3 align-en emotion2vec_plus_large audeering-dim audeering-age-gender-6 ast-audioset "
+         "go-emotions"),
     ],
 )  # fmt: skip
 def test_the_models_of_the_shipped_recipes_are_all_named(cache, recipe, profile, names):
@@ -332,6 +333,6 @@ def test_the_models_of_the_shipped_recipes_are_all_named(cache, recipe, profile,
 
 def test_aligners_are_those_of_the_languages_that_the_recipe_names(cache):
     languages = _of_recipe("cpqa", "permissive", ["stages.transcribe.languages=[de, fr]"])
-    assert [model.entry.name for model in languages] == ["whisper-large-v3", "align-de", "align-fr"]
+    assert [model.entry.name for model in languages] == ["whisper-large-v3", "align-de", "align-fr", "go-emotions"]
     without = _of_recipe("cpqa", "permissive", ["stages.transcribe.align=false"])
-    assert [model.entry.name for model in without] == ["whisper-large-v3"]
+    assert [model.entry.name for model in without] == ["whisper-large-v3", "go-emotions"]
