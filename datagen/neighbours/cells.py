@@ -25,7 +25,7 @@ from datagen.neighbours.sketch import fit as fit_sketch
 WIDTH = 64
 MAX_VISITS = 48  #: a row near no centroid at all would otherwise visit every cell
 SAMPLE_PER_CELL = 40
-_ROUNDS = 8  #: of k-means; more of them change the recall in the third decimal
+ROUNDS = 8  #: of k-means; more of them change the recall in the third decimal
 _BLOCK = 2048
 
 
@@ -148,7 +148,7 @@ def _centroids(points: Vectors, count: int, seed: int) -> Vectors:
     import faiss
 
     settings = faiss.ClusteringParameters()
-    settings.niter = _ROUNDS
+    settings.niter = ROUNDS
     settings.seed = seed % 2**31
     settings.spherical = True
     settings.min_points_per_centroid = 1

@@ -12,8 +12,8 @@ Method = Literal["exact", "cells"]
 #: Up to here every row is compared with every other: nothing is missed and nothing is to be tuned.
 EXACT_ROWS = 40_000
 #: Rows whose neighbours are looked up exactly to tune, and as many to measure on.
-SAMPLED_ROWS = 4096
-_VISITS = 3.0  #: cells a row is looked up in, home included, as a rule (recall 0.998; see docs/performance.md)
+SAMPLED_ROWS = 3072
+VISITS = 3.0  #: cells a row is looked up in, home included, on the hardest vectors (see docs/performance.md)
 _WORK = 96  #: directions and a copy or two beside each vector while it is worked on, in float32 numbers
 
 
@@ -24,7 +24,7 @@ def method(rows: int, recall: float, exact_rows: int = EXACT_ROWS) -> Method:
 
 def cell_count(rows: int) -> int:
     """As many cells as make finding the cells as dear as searching them: work per row grows with sqrt(rows)."""
-    return max(1, round(math.sqrt(_VISITS * rows)))
+    return max(1, round(math.sqrt(VISITS * rows)))
 
 
 def groups(sizes: Ints, dimensions: int, memory_gb: float) -> list[tuple[int, int]]:

@@ -20,6 +20,7 @@ _BLOCK = 32_768
 _HELD = 20_000  #: neighbours gathered before they are sorted out
 _FEWEST = 400  #: pairs from which a margin can be learnt; with fewer, pairs are constructed
 _CONSTRUCTED = 2000
+_TAIL = 0.1  #: of the gaps, from which the rarest are estimated
 
 
 @dataclass(frozen=True)
@@ -104,16 +105,15 @@ def _few(sampled: Ints, other: Ints) -> Ints:
 
 
 def tune(cells: Cells, known: Neighbours, recall: float, *, sample: Vectors, threshold: float) -> Cells:
-    """Cells with the least margin that reaches the recall asked for on known pairs.
+    """Cells with the margin that should reach the recall asked for, learnt from known pairs.
 
-    Careful by one standard deviation: of n pairs it lets go ``(1 - recall) n`` less the square root of that number.
     Where fewer than 400 pairs are known, pairs at exactly the threshold (the hardest there are) are constructed by
     moving sampled rows towards other rows of their cell, and the larger margin of both counts.
     """
-    margins = [_least(_gaps(cells, known.first, known.second), recall)] if len(known) else []
+    margins = [_margin(_gaps(cells, known.first, known.second), recall)] if len(known) else []
     if len(known) < _FEWEST and len(sample) > 1:
         rows = sample[:_CONSTRUCTED]
-        margins.append(_least(_gaps(cells, rows, _moved(cells, rows, threshold)), recall))
+        margins.append(_margin(_gaps(cells, rows, _moved(cells, rows, threshold)), recall))
     return cells.with_margin(max(margins, default=0.0))
 
 
@@ -124,15 +124,26 @@ def _gaps(cells: Cells, first: Vectors, second: Vectors) -> Doubles:
     return np.asarray(np.minimum(cells.gaps(first, other), cells.gaps(second, home)))
 
 
-def _least(gaps: Doubles, recall: float) -> float:
-    lost = (1.0 - recall) * len(gaps)
-    spare = max(0, math.floor(lost - math.sqrt(lost)))
-    reachable = np.sort(gaps[np.isfinite(gaps)])
+def _margin(gaps: Doubles, recall: float) -> float:
+    """The margin that all but a share of ``1 - recall`` of such gaps stay within.
+
+    A few hundred gaps do not show their 998th thousandth, and the largest of them is an accident. So the tail beyond
+    the largest tenth is taken for exponential, which is the usual model of excesses over a high threshold (Pickands
+    1975) and falls slower than that of these gaps; its mean is raised by its standard error.
+    """
+    reachable = gaps[np.isfinite(gaps)]
+    lost = (1.0 - recall) - (1.0 - len(reachable) / len(gaps))
     if not len(reachable):
         return 0.0
-    last = min(len(reachable), len(gaps) - spare) - 1
-    # With nothing to spare the largest gap seen is not the largest there is.
-    return float(reachable[last] * (1.0 if spare else 1.1)) + 1e-6
+    if lost <= 0:
+        return float(reachable.max())
+    start = float(np.quantile(reachable, 1.0 - _TAIL))
+    beyond = reachable[reachable > start] - start
+    share = len(beyond) / len(gaps)
+    if share <= lost:
+        return float(np.quantile(reachable, 1.0 - lost))
+    mean = float(beyond.mean()) * (1.0 + 1.0 / math.sqrt(len(beyond)))
+    return start + mean * math.log(share / lost)
 
 
 def _moved(cells: Cells, rows: Vectors, threshold: float) -> Vectors:
