@@ -464,8 +464,11 @@ class Driver:
         return self._specs[name]
 
     def _admit(self, names: list[str]) -> None:
-        """Refuse what can never run before the phase starts."""
-        self.executor.admit(list({spec.name: spec for spec in map(self._spec, names)}.values()))
+        """Refuse what can never run before the phase starts, and make room for what is new in it."""
+        wanted = {spec.name: spec for spec in map(self._spec, names)}
+        self.executor.admit(list(wanted.values()))
+        if not self._opened.issuperset(wanted):  # those of other phases would sit on cores that the new ones wait for
+            self._close(self._opened - set(wanted))
 
     def _close_pools(self, names: list[str]) -> None:
         """Give back what later phases do not use, so that GPU models can take turns."""

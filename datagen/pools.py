@@ -71,11 +71,11 @@ def _settled(
 
 
 def expected_gb(stage: Stage) -> float:
-    """Memory of a worker that runs the stage's models on a CPU, roughly; 0 = no model.
+    """Memory of a worker that runs the stage and its models on a CPU, roughly; 0 = next to none.
 
     Of several models for one task (aligners of many languages) the largest counts: they are loaded as they are needed.
     """
     largest: dict[str, float] = {}
     for model in stage.models():
         largest[model.entry.task] = max(largest.get(model.entry.task, 0.0), manifest.memory_gb(model))
-    return sum(largest.values())
+    return stage.holds_gb + sum(largest.values())

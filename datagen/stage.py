@@ -159,6 +159,8 @@ class Stage(ABC):
     frozen: bool = False
     #: Barriers only. ``--refit`` makes it decide anew, without ``previous``; splits, say, stay pinned even then.
     forgets: bool = False
+    #: Memory that a worker takes beside its models; bounds how many workers there are where none is reserved.
+    holds_gb: float = 0.0
     batch_rows: int = 256  #: most rows per ``process`` call
     batch_seconds: float | None = None  #: most audio seconds per call (needs column ``duration``)
 

@@ -15,7 +15,7 @@ from datagen import tables
 from datagen.neighbours import costs
 from datagen.neighbours.choose import EXACT_ROWS
 from datagen.rounds import Bench, Results, Rounds
-from datagen.stage import Forecast, Output, Resources, StageConfig
+from datagen.stage import Forecast, Output, StageConfig
 from datagen.stages.neighbours_sounds import Sounds
 from datagen.stages.neighbours_sounds import predict as sounds_predict
 from datagen.stages.neighbours_texts import Texts
@@ -59,12 +59,9 @@ class Neighbours(Rounds):
         self.rounds = tuple(name for part in self._searches for name in part.rounds)
         wanted = [*(["text_key", "text_embedding"] if c.texts else []), *(["audio_fingerprint"] if c.sounds else [])]
         helpful = ["text_key", *(READS if c.voices else ())]
+        self.holds_gb = c.memory_gb
         self.reads = tuple(wanted)
         self.optional_reads = tuple(name for name in helpful if name not in wanted)
-
-    @classmethod
-    def wants(cls, config: Any) -> Resources:
-        return Resources(memory_gb=config.memory_gb)
 
     def tasks(self, name: str, shards: int, results: Results) -> int:
         return self._of(name).tasks(name, shards, results)
