@@ -108,12 +108,12 @@ def tune(cells: Cells, known: Neighbours, recall: float, *, sample: Vectors, thr
     """Cells with the margin that should reach the recall asked for, learnt from known pairs.
 
     Where fewer than 400 pairs are known, pairs at exactly the threshold (the hardest there are) are constructed by
-    moving sampled rows towards other rows of their cell, and the larger margin of both counts.
+    moving sampled rows towards other rows, and the larger margin of both counts.
     """
     margins = [_margin(_gaps(cells, known.first, known.second), recall)] if len(known) else []
     if len(known) < _FEWEST and len(sample) > 1:
         rows = sample[:_CONSTRUCTED]
-        margins.append(_margin(_gaps(cells, rows, _moved(cells, rows, threshold)), recall))
+        margins.append(_margin(_gaps(cells, rows, _moved(rows, threshold)), recall))
     return cells.with_margin(max(margins, default=0.0))
 
 
@@ -146,13 +146,12 @@ def _margin(gaps: Doubles, recall: float) -> float:
     return start + mean * math.log(share / lost)
 
 
-def _moved(cells: Cells, rows: Vectors, threshold: float) -> Vectors:
-    """For each row a vector at the threshold's cosine from it, in the direction of another row of its cell."""
-    home, _ = cells.with_margin(0.0).assign(rows)
-    order = np.argsort(home, kind="stable")
-    other = np.empty(len(rows), np.int64)
-    other[order] = np.roll(order, 1)  # its neighbour in the order of cells
-    target = rows[other].astype(np.float64)
+def _moved(rows: Vectors, threshold: float) -> Vectors:
+    """For each row a vector at the threshold's cosine from it, in the direction of another sampled row.
+
+    Such directions are those in which the vectors do differ; towards rows of the same cell none would ever leave it.
+    """
+    target = np.roll(rows, 1, axis=0).astype(np.float64)
     wide = rows.astype(np.float64)
     away = target - np.einsum("ij,ij->i", target, wide)[:, None] * wide
     lengths = np.linalg.norm(away, axis=1, keepdims=True)
