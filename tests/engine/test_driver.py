@@ -387,3 +387,23 @@ def test_what_the_work_cost_is_added_up_over_pieces_shards_and_restarts(source, 
     opened = space()
     count = {c.stage: c for c in stage_counts(opened.plan, opened.store)}["square"]
     assert count.metrics == {"audio_s": float(count.rows_in), "padded_s": 2.0 * count.rows_in}
+
+
+def test_pools_of_other_phases_make_room_for_a_new_one(source, tmp_path):
+    """Idle workers sit on cores; a pool that is new in this phase could wait for them for ever."""
+    held, seen = set(), []
+
+    class Watched(LocalExecutor):
+        def open(self, pool):
+            held.add(pool.name)
+            seen.append(frozenset(held))
+            super().open(pool)
+
+        def close(self, pool):
+            held.discard(pool)
+            super().close(pool)
+
+    recipe = toy.recipe(source, fit={"resources": {"workers": 1}})
+    execute(recipe, str(tmp_path / "run"), Options(progress="none", executor=Watched), print)
+    assert any("fit" in names for names in seen)
+    assert all(len(names) == 1 for names in seen if "fit" in names)
