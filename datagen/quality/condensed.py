@@ -22,6 +22,7 @@ from datagen.quality.distributions import (
     Ints,
     bias_corrected_v,
     codes,
+    grouped,
     max_min_ratio,
     normalised_entropy,
 )
@@ -80,7 +81,7 @@ def figures(
                           for weight in (None, milliseconds[removed]))  # fmt: skip
     columns = _columns(clips, written)
     found: dict[str, Any] = {
-        **_measures(columns, _mean_richness(written, level), level, milliseconds),
+        **_measures(clips, columns, _mean_richness(written, level), level, milliseconds),
         "distributions": {
             name: _distribution(columns[name], level, milliseconds, MOST_NAMED.get(name, len(columns[name].names)))
             for name in ("emotion", "sex", "corpus", "speech_lang", "label_source", "cue_relation", "stratum")
@@ -106,20 +107,21 @@ def figures(
 
 def _columns(clips: pa.Table, written: pa.Table) -> dict[str, Codes]:
     """The columns of words to compare by; those that hold nothing are left out."""
-    sources = {name: clips[name] for name in COLUMNS if name in clips.column_names}
-    sources |= {name: written[name] for name in ("stratum", "cue_relation") if name in written.column_names}
-    if "text_cluster" not in sources and "text_key" in sources:
-        sources["text_cluster"] = sources["text_key"]  # exact words, where nobody looked for near ones
-    wanted = ("emotion", "sex", "corpus", "speech_lang", "label_source", "cue_relation", "stratum", "speaker",
-              "text_cluster")  # fmt: skip
-    return {
-        name: codes(sources[name])
-        for name in wanted
-        if name in sources and sources[name].null_count < len(sources[name])
-    }
+    names = ("emotion", "sex", "corpus", "speech_lang", "label_source")
+    sources = {name: column for name in names if (column := _filled(clips, name)) is not None}
+    for name in ("cue_relation", "stratum"):
+        if (column := _filled(written, name)) is not None:
+            sources[name] = column
+    return {name: codes(column) for name, column in sources.items()}
+
+
+def _filled(table: pa.Table, name: str) -> pa.ChunkedArray | None:
+    """A column that is there and not null throughout."""
+    return table[name] if name in table.column_names and table[name].null_count < table.num_rows else None
 
 
 def _measures(
+    clips: pa.Table,
     columns: Mapping[str, Codes],
     richness: list[float | None],
     level: Bytes,
@@ -129,18 +131,18 @@ def _measures(
     rows = by_state(np.zeros(len(level), np.int64), 1, level)[0]
     spent = by_state(np.zeros(len(level), np.int64), 1, level, milliseconds)[0]
     sizes = {name: by_state(columns[name].code, len(columns[name].names), level)
-             for name in ("emotion", "stratum", "speaker") if name in columns}  # fmt: skip
+             for name in ("emotion", "stratum") if name in columns}  # fmt: skip
     crossed = {
         other: _crossed(columns["emotion"], columns[other], level)
         for other in ("sex", "corpus")
         if "emotion" in columns and other in columns
     }
-    contrast = _contrasting(columns, level)
+    speakers, contrast = _speakers(clips, level), _contrasting(clips, columns.get("emotion"), level)
     measures: dict[str, dict[str, Any]] = {}
     for state, name in enumerate(STATES):
         told: dict[str, Any] = {"clips": int(rows[state]), "hours": hours(spent[state])}
-        if "speaker" in sizes:
-            told["speakers"] = int((sizes["speaker"][:, state] > 0).sum())
+        if speakers is not None:
+            told["speakers"] = speakers[state]
         if "emotion" in sizes:
             size = sizes["emotion"][:, state].astype(np.float64)
             names = columns["emotion"].names
@@ -170,16 +172,28 @@ def _crossed(first: Codes, second: Codes, level: Bytes) -> Ints:
     return by_state(both, shape[0] * shape[1], level).reshape(*shape, 3)
 
 
-def _contrasting(columns: Mapping[str, Codes], level: Bytes) -> list[int] | None:
-    """Per state: texts that are there in at least two emotions. Dedup must leave their number as it is."""
-    if "emotion" not in columns or "text_cluster" not in columns:
+def _speakers(clips: pa.Table, level: Bytes) -> list[int] | None:
+    """Named speakers per state; None where nobody has a name."""
+    if (column := _filled(clips, "speaker")) is None:
         return None
-    text, emotion = columns["text_cluster"].code, columns["emotion"].code
-    said = np.where((text >= 0) & (emotion >= 0), text * len(columns["emotion"].names) + emotion, -1)
+    return [int(number) for number in (by_state(*grouped(column), level) > 0).sum(axis=0)]
+
+
+def _contrasting(clips: pa.Table, emotion: Codes | None, level: Bytes) -> list[int] | None:
+    """Per state: texts that are there in at least two emotions. Dedup must leave their number as it is."""
+    column = _filled(clips, "text_cluster")
+    if column is None:
+        column = _filled(clips, "text_key")  # exact words, where nobody looked for near ones
+    if emotion is None or column is None:
+        return None
+    text, _ = grouped(column)
+    said = np.where((text >= 0) & (emotion.code >= 0), text * len(emotion.names) + emotion.code, -1)
     found = []
     for state in range(3):
-        ways = np.unique(said[(said >= 0) & (level >= state)]) // len(columns["emotion"].names)
-        found.append(int((np.unique(ways, return_counts=True)[1] > 1).sum()))
+        ways = np.sort(said[(said >= 0) & (level >= state)])  # not np.unique, which hashes: three times as long
+        texts = ways[np.diff(ways, prepend=-1) > 0] // len(emotion.names)  # one row per text and emotion
+        several = texts[1:][texts[1:] == texts[:-1]]
+        found.append(int((np.diff(several, prepend=-1) > 0).sum()))
     return found
 
 

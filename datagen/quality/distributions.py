@@ -28,16 +28,28 @@ class Codes:
 
 def codes(column: pa.Array | pa.ChunkedArray) -> Codes:
     """Number the words of a column; the numbers depend on which words there are, not on the order of the rows."""
+    code, words = _encoded(column)
+    order = pc.array_sort_indices(words).to_numpy()
+    rank = np.full(len(words) + 1, -1, np.int64)
+    rank[order] = np.arange(len(words))
+    return Codes(rank[code], words.take(pa.array(order)).to_pylist())
+
+
+def grouped(column: pa.Array | pa.ChunkedArray) -> tuple[Ints, int]:
+    """Equal words, equal numbers (int64 per row, -1 for null), and how many words there are.
+
+    For columns of millions of words of which only the number matters: which word has which number is left open.
+    """
+    code, words = _encoded(column)
+    return code, len(words)
+
+
+def _encoded(column: pa.Array | pa.ChunkedArray) -> tuple[Ints, pa.Array]:
     whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if pa.types.is_null(whole.type):
         whole = whole.cast(pa.string())
     encoded = whole if pa.types.is_dictionary(whole.type) else whole.dictionary_encode()
-    words = encoded.dictionary
-    order = pc.array_sort_indices(words).to_numpy()
-    rank = np.full(len(words) + 1, -1, np.int64)
-    rank[order] = np.arange(len(words))
-    found = pc.fill_null(encoded.indices, len(words)).to_numpy(zero_copy_only=False)
-    return Codes(rank[found], words.take(pa.array(order)).to_pylist())
+    return pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64), encoded.dictionary
 
 
 def counts(table: pa.Table, by: Sequence[str]) -> pa.Table:
