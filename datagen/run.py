@@ -15,6 +15,7 @@ from datagen.config import ExecutorConfig, Recipe
 from datagen.driver import Driver, Outcome
 from datagen.errors import RunError, UsageError
 from datagen.executors.base import Executor
+from datagen.foreseen import foreseen
 from datagen.ledger import Changes
 from datagen.lock import RunLock
 from datagen.models import manifest
@@ -90,6 +91,8 @@ def execute(recipe: Recipe, url: str, options: Options, say: Callable[[str], Non
         if changes.added:
             for line in taken_for(space):
                 say(line)
+        for line in foreseen(space):
+            say(line)
         events = EventLog(space.files)
         events.add("started", recipe=recipe.name, **vars(changes))
         try:

@@ -155,7 +155,8 @@ def _shortfalls(limits: Limits, stay: Ints, *, enough: bool) -> list[dict[str, A
     if config.max_neutral_share is not None and share is not None and share > config.max_neutral_share + 1e-6:
         lacks("max_neutral_share", None, config.max_neutral_share, share)
     shares = _relation_shares(limits, stay)
-    clip = 1 / max(1, int((limits.relation[stay] < UNKNOWN_RELATION).sum()))
+    known = int((limits.relation[stay] < UNKNOWN_RELATION).sum())
+    clip = 1 / known if known else 0.0  # shares cannot be met more exactly than this
     for name, bounds in config.cue_relation.shares.items():
         if bounds.min is not None and shares.get(name, 0.0) < bounds.min - clip:
             lacks("cue_relation.min", name, bounds.min, shares.get(name, 0.0))

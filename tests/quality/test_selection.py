@@ -37,7 +37,7 @@ def clip(number, emotion="neutral", **more):
 def choose(rows, contrast=None, kept=(), seed=17, **config):
     """Clip ids selected, and the selection."""
     clips = table(rows)
-    groups = sorted({group for group in (contrast or {}).values()})
+    groups = sorted(set((contrast or {}).values()))
     code = np.array([groups.index(contrast[r["clip_id"]]) if r["clip_id"] in (contrast or {}) else -1 for r in rows])
     before = np.array([row["clip_id"] in kept for row in rows], bool)
     found = selection.select(
