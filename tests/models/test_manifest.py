@@ -319,7 +319,8 @@ def test_the_models_of_a_recipe_are_those_its_stages_name(cache, monkeypatch, tm
 @pytest.mark.parametrize(
     ("recipe", "profile", "names"),
     [
-        ("cpqa", None, "whisper-large-v3 align-en emotion2vec_plus_large audeering-dim audeering-age-gender-6 go-emotions"),
+        ("cpqa", None,
+         "whisper-large-v3 align-en emotion2vec_plus_large audeering-dim audeering-age-gender-6 go-emotions"),
         ("cpqa", "permissive", "whisper-large-v3 align-en go-emotions"),
         ("cpqa", "offline", ""),
         ("full", None,
