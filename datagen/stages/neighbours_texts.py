@@ -29,7 +29,8 @@ from datagen.neighbours.search import Found, within
 from datagen.neighbours.sketch import Sketch
 from datagen.neighbours.tables import as_table, bundle, integers, matrix, of_sketch, to_sketch, unbundled, values
 from datagen.neighbours.thin import thinned
-from datagen.quality.texts import text_id, turning
+from datagen.quality.texts import text_id
+from datagen.quality.turning import turning
 from datagen.rounds import Bench, Results
 
 _HELD = 1_000_000  #: pairs gathered before they are thinned
@@ -298,8 +299,9 @@ def _hash(words: str) -> int:
 
 
 def _space(key: str) -> int:
-    """Texts can be near-same only in one language, with the same numbers, negations, days and persons."""
-    return _hash("\n".join((key.split("|", 1)[0], *turning(key))))
+    """Texts can be near-same only in one language, with the same numbers, negations, persons and days."""
+    words = turning(key)
+    return _hash(key if words is None else "\n".join((key.split("|", 1)[0], *words)))
 
 
 def _unit(column: pa.ChunkedArray) -> tuple[Vectors, npt.NDArray[np.bool_]]:

@@ -1,11 +1,11 @@
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from datagen.quality.components import components
-from datagen.quality.texts import near_texts, normalised, text_clusters, text_key
+from datagen.quality.texts import normalised, text_id, text_key
+from datagen.quality.turning import languages, turning, words
 
 
 def test_same_words_have_one_key():
@@ -23,40 +23,40 @@ def test_normalising_twice_changes_nothing(text):
     assert normalised(normalised(text)) == normalised(text)
 
 
-def _unit(*rows):
-    array = np.array(rows, np.float32)
-    return array / np.linalg.norm(array, axis=1, keepdims=True)
+def test_a_text_has_a_short_name_that_says_nothing_of_it():
+    assert text_id("en|its a test") == text_id("en|its a test") != text_id("de|its a test")
+    assert len(text_id("en|x")) == 16 and int(text_id("en|x"), 16) > 0
+    assert text_id(None) is None
 
 
-def test_negations_and_numbers_never_count_as_near():
-    keys = ["en|i am happy", "en|i am not happy", "en|i am so happy", "en|page 12", "en|page 13"]
-    vectors = _unit([1, 0, 0], [1, 0.01, 0], [1, 0.02, 0], [0, 0, 1], [0, 0.01, 1])
-    assert near_texts(keys, vectors, 0.95).tolist() == [[0, 2]]
+@pytest.mark.parametrize(
+    ("one", "other", "agree"),
+    [
+        ("en|i am happy", "en|i am so happy", True),
+        ("en|i am happy", "en|i am not happy", False),
+        ("en|page 12", "en|page 13", False),
+        ("en|she left on monday", "en|he left on monday", False),
+        ("de|das ist gut", "de|das ist sehr gut", True),
+        ("de|das ist gut", "de|das ist nicht gut", False),
+        ("fr|il vient demain", "fr|il vient hier", False),
+        ("es|no quiero", "es|quiero", False),
+        ("it|ne ho due", "it|ne ho tre", False),
+    ],
+)
+def test_what_turns_a_sentence_round_must_agree(one, other, agree):
+    assert (turning(one) == turning(other)) is agree
+    assert turning(one) is not None
 
 
-def test_clusters_are_named_by_their_words_and_need_embeddings_to_be_near():
-    keys = pa.chunked_array([["en|b", "en|a"], ["de|a", None, "en|c", "en|b"]])
-    vectors = pa.chunked_array(
-        [[[1.0, 0.0], [0.999, 0.01]], [None, None, [0.0, 1.0], [1.0, 0.0]]], pa.list_(pa.float32())
-    )
-    names, near = text_clusters(keys, vectors, 0.95)
-    assert names == ["en|a", "en|a", "de|a", None, "en|c", "en|a"]
-    assert near == {("en|a", "en|b")}
+def test_a_language_without_a_list_of_such_words_is_told_apart():
+    assert turning("sw|sipendi") is None and "sw" not in languages()
+    assert {"en", "de", "es", "fr", "it"} <= languages()
 
 
-@given(st.randoms(use_true_random=False), st.integers(1, 12))
-def test_clusters_do_not_depend_on_row_order(random, size):
-    rng = np.random.default_rng(size)
-    rows = [(f"en|{i % 7}x", rng.normal(size=3).tolist()) for i in range(size)]
-    rows = [(key, dict(rows)[key]) for key, _ in rows]
-    shuffled = random.sample(rows, len(rows))
-
-    def run(table):
-        keys, vectors = zip(*table, strict=True)
-        names, near = text_clusters(pa.array(keys), pa.array(vectors, pa.list_(pa.float32())), 0.5)
-        return dict(zip(keys, names, strict=True)), near
-
-    assert run(rows) == run(shuffled)
+def test_the_listed_words_are_written_as_texts_are_normalised():
+    for language in languages():
+        assert turning(f"{language}|{' '.join(sorted(words(language)))}") == tuple(sorted(words(language)))
+        assert all(normalised(word) == word for word in words(language))
 
 
 @given(st.integers(1, 30), st.lists(st.tuples(st.integers(0, 29), st.integers(0, 29)), max_size=40))
@@ -67,9 +67,3 @@ def test_components_are_those_of_a_walk(nodes, pairs):
         for a, b in edges:
             expected[a] = expected[b] = min(expected[a], expected[b])
     assert components(nodes, np.array(edges, np.int64).reshape(-1, 2)).tolist() == expected
-
-
-@pytest.mark.parametrize("keys", [[], [None, None]])
-def test_no_texts_no_clusters(keys):
-    column = pa.array(keys, pa.string())
-    assert text_clusters(column, pa.nulls(len(keys), pa.list_(pa.float32())), 0.9) == (keys, set())
