@@ -9,17 +9,19 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3.11
 VENV ?= .venv
 MAIN_VENV ?= .venv-main
+PEERS_VENV ?= .venv-peers
 BIN := $(VENV)/bin
 MAIN_BIN := $(MAIN_VENV)/bin
 EMBEDDED := $(VENV)/.embedded.stamp
 MAIN := $(MAIN_VENV)/.main.stamp
 DEV := $(MAIN_VENV)/.dev.stamp
+PEERS := $(PEERS_VENV)/.peers.stamp
 INPUT ?= examples/clips
 OUTPUT ?= quickstart
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup setup-main quickstart test lint format bench lock clean distclean
+.PHONY: help setup setup-main setup-peers quickstart test lint format bench lock clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +29,8 @@ help:  ## this list
 setup: $(EMBEDDED)  ## install what the embedded run needs (Python 3.11, no GPU)
 
 setup-main: $(MAIN)  ## install the real models' libraries too, into $(MAIN_VENV) (about 9 GB; runs on CPU or GPU)
+
+setup-peers: $(PEERS)  ## install what benchmarks hold us against, into $(PEERS_VENV) (0.2 GB)
 
 quickstart: $(EMBEDDED)  ## make a dataset from the shipped clips: no GPU, no network, about a minute
 	@$(BIN)/datagen run cpqa --profile offline --input $(INPUT) --output $(OUTPUT)
@@ -43,7 +47,7 @@ format: $(DEV)  ## mend what the formatter can mend
 	@$(MAIN_BIN)/ruff check --fix .
 	@$(MAIN_BIN)/ruff format .
 
-bench: $(DEV)  ## run every benchmark; fails when a goal is missed
+bench: $(DEV) $(PEERS)  ## run every benchmark; fails when a goal is missed
 	@missed=""; \
 	for file in benchmarks/[!_]*.py; do \
 	  echo "== $$file"; \
@@ -57,11 +61,11 @@ clean:  ## remove what runs and builds left behind, keep the environment
 	@find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
 
 distclean: clean  ## remove the environments too
-	@rm -rf $(VENV) $(MAIN_VENV) .venv-lock
+	@rm -rf $(VENV) $(MAIN_VENV) $(PEERS_VENV) .venv-lock
 
 # --- Environments -------------------------------------------------------------------------------------------
 
-$(BIN)/python $(MAIN_BIN)/python:
+$(BIN)/python $(MAIN_BIN)/python $(PEERS_VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null \
 	  || { echo "Python 3.11 is needed, and '$(PYTHON)' is not it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
 	@$(PYTHON) -m venv $(@D:/bin=)
@@ -78,6 +82,10 @@ $(DEV): requirements/dev.txt pyproject.toml | $(MAIN_BIN)/python
 	@requirements/install.sh requirements/dev.txt $(MAIN_VENV)
 	@touch $@ $(MAIN)  # dev.txt holds everything that main.txt does
 
+$(PEERS): requirements/peers.txt | $(PEERS_VENV)/bin/python  # without this package: its pins and theirs cannot meet
+	@$(PEERS_VENV)/bin/python -m pip install --quiet --progress-bar off -r requirements/peers.txt
+	@touch $@
+
 # --- Pins ---------------------------------------------------------------------------------------------------
 
 COMPILE = CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/pip-compile --quiet --no-annotate --strip-extras \
@@ -88,6 +96,7 @@ lock: .venv-lock/bin/pip-compile  ## compile requirements/*.txt anew (UPGRADE=--
 	@$(COMPILE) -c requirements/embedded.in -o requirements/embedded.txt $(SOURCES)
 	@$(COMPILE) -c requirements/main.in --extra models --extra s3 -o requirements/main.txt $(SOURCES)
 	@$(COMPILE) -c requirements/main.in -c requirements/main.txt --extra models --extra dev -o requirements/dev.txt $(SOURCES)
+	@$(subst -c requirements/pins.in,,$(COMPILE)) -o requirements/peers.txt requirements/peers.in
 	@sed -i -E 's/^([a-z0-9._-]+==[^+ ]+)\+[a-z0-9.]+/\1/' requirements/*.txt  # "+cpu" exists on some indexes only
 
 .venv-lock/bin/pip-compile:

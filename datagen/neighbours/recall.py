@@ -18,7 +18,7 @@ from datagen.neighbours.sketch import Sketch
 _PER_ROW = 16  #: neighbours of one sampled row that are kept, chosen by hash: one group of like rows is not everything
 _BLOCK = 32_768
 _HELD = 20_000  #: neighbours gathered before they are sorted out
-_FEWEST = 400  #: pairs from which a margin can be learnt; with fewer, pairs are constructed
+_FEWEST = 150  #: pairs from which a margin can be learnt; with fewer, pairs are constructed
 _CONSTRUCTED = 2000
 _TAIL = 0.1  #: of the gaps, from which the rarest are estimated
 
@@ -107,7 +107,7 @@ def _few(sampled: Ints, other: Ints) -> Ints:
 def tune(cells: Cells, known: Neighbours, recall: float, *, sample: Vectors, threshold: float) -> Cells:
     """Cells with the margin that should reach the recall asked for, learnt from known pairs.
 
-    Where fewer than 400 pairs are known, pairs at exactly the threshold (the hardest there are) are constructed by
+    Where fewer than 150 pairs are known, pairs at exactly the threshold (the hardest there are) are constructed by
     moving sampled rows towards other rows, and the larger margin of both counts.
     """
     margins = [_margin(_gaps(cells, known.first, known.second), recall)] if len(known) else []
