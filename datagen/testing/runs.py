@@ -39,6 +39,7 @@ CLIPS = _joined(
     tables.DESCRIBE,
     tables.AGREEMENT,
     tables.EMBED,
+    tables.TEXT_EMOTION,
     tables.NEIGHBOURS,
     tables.CONDENSE,
     tables.SPLIT,
