@@ -218,9 +218,9 @@ def _clip(clip: Mapping[str, Any]) -> str:
 def _kept_of_equals(report: Report) -> str:
     """The rule, and how often each part of it decided."""
     decided = report["kept_because"]
-    rules = list(dict.fromkeys([*report["kept_of_equals"], *decided]))
-    if not rules:
+    if not decided:
         return ""
+    rules = dict.fromkeys([*report["kept_of_equals"], *decided])
     rows = [(str(place), _text(rule), _number(decided.get(rule, 0))) for place, rule in enumerate(rules, 1)]
     return _section(
         "Which of several equals is kept",

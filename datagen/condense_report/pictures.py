@@ -28,10 +28,10 @@ MOST_STRATA = 24
 def draw(report: Report) -> dict[str, tuple[bytes, str]]:
     """File name -> (PNG bytes, what it shows), in the order to show them; what was not measured is left out."""
     pictures: dict[str, tuple[tuple[float, float], Callable[[Figure, Report], None], str]] = {
-        "distributions.png": ((12.0, 3.7), _distributions, "Shares of clips before and after"),
+        "distributions.png": ((12.0, _shares_height(report)), _distributions, "Shares of clips before and after"),
         "voice.png": ((12.0, 4.1), voice.paint, "Arousal and valence before and after"),
-        "strata.png": ((12.0, _strata_height(report)), _strata, "Hours per stratum before and after"),
-        "dropped.png": ((12.0, 3.9), _dropped, "Where the hours went, and how rich the clips are"),
+        "strata.png": ((12.0, _strata_height(report)), _strata, "Time per stratum before and after"),
+        "dropped.png": ((12.0, 3.9), _dropped, "Where the time went, and how rich the clips are"),
     }
     return {
         name: (drawing.png(size, partial(_painted, paint, report)), shown)
@@ -70,6 +70,11 @@ def _added(rows: Sequence[Report], part: str) -> dict[str, float]:
 
 
 # --- Shares -------------------------------------------------------------------------------------------------
+
+
+def _shares_height(report: Report) -> float:
+    most = max(len(_rows(report, column, MOST_BARS)) for column in ("emotion", "sex", "corpus"))
+    return 1.3 + 0.33 * max(most, 6)
 
 
 def _distributions(figure: Figure, report: Report) -> None:
@@ -130,10 +135,10 @@ def _strata(figure: Figure, report: Report) -> None:
     ratios = [state.get("stratum_max_min_ratio") for state in (before, after)]
     if None not in ratios:
         figures.append(f"largest to smallest {amount(ratios[0])} → {amount(ratios[1])}")
-    heading(axes, "Hours per stratum", "; ".join(part for part in figures if part))
+    heading(axes, "Time per stratum", "; ".join(part for part in figures if part))
     rows = _rows(report, "stratum", MOST_STRATA)
     others = [(name, row) for name, row in rows if "others" in row]  # as a bar they would dwarf all that is named
-    rows = [row for row in rows if row not in others]
+    rows = sorted((row for row in rows if row not in others), key=lambda row: (-row[1]["hours"]["before"], row[0]))
     factor, unit = time_unit(before["hours"])
 
     def told(row: Report) -> str:
@@ -149,7 +154,7 @@ def _strata(figure: Figure, report: Report) -> None:
     drawing.names_down(axes, [name for name, _ in rows], 40)
     axes.set_xlim(0, max(float(spent["before"].max()) * 1.12, 1e-9))
     unseen = [f"{name}: {told(row)}" for name, row in others]
-    axes.set_xlabel("; ".join([f"{unit}, the strata with most clips first", *unseen]))
+    axes.set_xlabel("; ".join([f"{unit}, in the strata with most clips", *unseen]))
     axes.legend(loc="lower right", ncols=1, fontsize=9)
 
 
