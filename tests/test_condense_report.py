@@ -17,9 +17,11 @@ import soundfile
 
 from datagen import condense_report, config
 from datagen.condense_report import pictures
+from datagen.export.card.left_out import condensation
 from datagen.files import Files
 from datagen.quality import condensed
 from datagen.run import Options, execute
+from datagen.testing.runs import memory_run
 from datagen.testing.speech import synth
 from tests.quality.test_condensed import ROWS, clip, figures, split
 
@@ -185,6 +187,13 @@ def test_texts_of_strangers_stay_texts(files):
     assert "default-src 'none'" in text and page.tags.count("img") == len(
         [name for name in files.names(condense_report.FOLDER) if name.endswith(".png")]
     )
+
+
+def test_the_data_card_takes_the_figures_and_no_transcript():
+    rows = [*ROWS, clip(9, text_key="en|private words", drop_reason="duplicate:content", dup_of="c00")]
+    text = condensation(memory_run(clips=2, shards=1, artifacts={"condense": artifact(rows)}))
+    assert "| `clips` | 7 | 5 | 4 |" in text and "| `dropped.duplicate:content` | 2 |" in text
+    assert "private words" in json.dumps(artifact(rows)) and "private" not in text and "c09" not in text
 
 
 # --- In a run -----------------------------------------------------------------------------------------------
