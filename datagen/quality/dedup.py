@@ -3,19 +3,18 @@
 Three levels, from the surest to the mildest, on a table of clips:
 
 - ``content``: the samples are equal.
-- ``acoustic``: a re-encoded, re-sampled, louder or slightly re-cut copy (``quality/fingerprint.py``).
+- ``acoustic``: a re-encoded, re-sampled, louder or slightly re-cut copy (``sound_group``, found by ``neighbours``).
 - ``semantic``: near-same words by one speaker with the same emotion, arousal band and style, *and* spoken alike as
-  far as pitch, loudness, speed and length tell. Labels may be wrong, so labels alone never make two takes equal;
-  what was not measured cannot be alike.
+  far as pitch, loudness, speed, length and the audio embedding tell. Labels may be wrong, so labels alone never make
+  two takes equal; what was not measured cannot be alike.
 
-On every level the rule is the same: go through the clips from the best to the worst; a clip goes when enough better
-ones that stay are its equals. So the result depends neither on the order of rows nor on shards, exactly one of a
-group of copies survives, and a second pass finds nothing more to do.
+On every level the rule is the same: go through the clips from the best to the worst (``quality/ranking.py``); a clip
+goes when enough better ones that stay are its equals. So the result depends neither on the order of rows nor on
+shards, exactly one of a group of copies survives, and a second pass finds nothing more to do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,200 +22,138 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datagen.quality.components import number
-from datagen.quality.fingerprint import same_recordings, unpack
+from datagen.quality.components import combined, numbered
+from datagen.quality.ranking import MERITS, Ranking, rank
+from datagen.quality.takes import MEASURES, Alike, delivery, repeats
+from datagen.quality.texts import text_id
 
-CONTENT, ACOUSTIC, SEMANTIC = "duplicate:content", "duplicate:acoustic", "duplicate:semantic"
+LEVELS = CONTENT, ACOUSTIC, SEMANTIC = "duplicate:content", "duplicate:acoustic", "duplicate:semantic"
 
-#: In words, for the report: which of several equals is kept.
-RANKING = (
-    "kept before",
-    "has an emotion label, gold before requested before pseudo",
-    "speaker known",
-    "larger label margin (a gold label has none and counts as certain)",
-    "more of its transcript has word times",
-    "better signal-to-noise ratio",
-    "longer",
-    "smaller clip_id",
-)
+#: Besides the text cluster and who speaks: takes that differ in one of these are never compared. A null is a value of
+#: its own, so a take without an audio embedding is alike to others without one only.
+CELL = ("emotion", "arousal_level", "style", "voice_cluster")
 
-Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Dedup:
-    """Fate of every row: ``reason`` None = stays, else one of the reasons and the row it equals."""
+    """What became of every row."""
 
-    reason: list[str | None]
-    dup_of: list[int | None]
+    level: Ints  #: index into ``LEVELS``, -1 = stays
+    of: Ints  #: the row it equals, which stays after dedup; -1 = none
+    ranking: Ranking
 
     @property
-    def stays(self) -> npt.NDArray[np.bool_]:
-        return np.array([reason is None for reason in self.reason], bool)
+    def stays(self) -> Bools:
+        return np.asarray(self.level < 0)
+
+    def reasons(self) -> pa.Array:
+        return words(LEVELS, self.level)
+
+    def why(self) -> pa.Array:
+        """Per row that goes, the first of ``RANKING`` by which the kept one is better."""
+        gone = np.flatnonzero(~self.stays)
+        place = np.full(len(self.level), -1, np.int64)
+        place[gone] = np.arange(len(gone))
+        return _taken(self.ranking.why(self.of[gone], gone), place)
 
 
-def floats(table: pa.Table, column: str) -> Floats:
-    """A number column as float64, NaN for null."""
-    return np.asarray(pc.cast(table[column], pa.float64()).to_numpy().astype(np.float64))
+def columns(*, content: bool, acoustic: bool, semantic: bool) -> tuple[str, ...]:
+    """Columns of clips that these levels look at, and those that tell which clip is kept and who says the same."""
+    wanted = ["text_key", "text_cluster", "speaker", *MERITS]
+    wanted += ["audio_hash"] * content + ["sound_group"] * acoustic
+    wanted += ["recording_id", *CELL, *MEASURES] if semantic else []
+    return tuple(dict.fromkeys(wanted))
 
 
-def word_coverage(words: pa.ChunkedArray) -> Floats:
-    """Share of each row's words that have a start and an end, 0 where there are none."""
-    shares = []
-    for row in words.to_pylist():
-        timed = sum(1 for word in row or () if word["start"] is not None and word["end"] is not None)
-        shares.append(timed / len(row) if row else 0.0)
-    return np.array(shares, np.float64)
+def deduplicate(
+    clips: pa.Table,
+    cluster: Ints,
+    kept_before: Bools,
+    *,
+    content: bool,
+    acoustic: bool,
+    keep_per_cell: int | None,
+    alike: Alike,
+) -> Dedup:
+    """Decide all levels, one after the other, each among what the one before left.
 
-
-def ranking(clips: pa.Table, kept_before: npt.NDArray[np.bool_]) -> Ints:
-    """Rows from the best to the worst by ``RANKING``. Measured values are rounded first: noise decides nothing."""
-    source = {"gold": 0, "requested": 1, "pseudo": 2}
-    labels = zip(clips["emotion"].to_pylist(), clips["label_source"].to_pylist(), strict=True)
-    label = np.array([3 if emotion is None else source.get(origin or "", 2) for emotion, origin in labels])
-    margin = np.where(label == 0, 1.0, np.nan_to_num(floats(clips, "emotion_margin"), nan=0.0))
-    snr = np.nan_to_num(floats(clips, "snr_db"), nan=-99.0)
-    clip_ids = clips["clip_id"].to_pylist()
-    by_id = np.empty(len(clip_ids), np.int64)
-    by_id[sorted(range(len(clip_ids)), key=clip_ids.__getitem__)] = np.arange(len(clip_ids))
-    keys = (  # np.lexsort: the last key decides first
-        by_id,
-        -np.round(np.nan_to_num(floats(clips, "duration")), 2),
-        -np.round(snr),
-        -np.round(word_coverage(clips["words"]), 1),
-        -np.round(margin, 2),
-        clips["speaker"].is_null().to_numpy(),
-        label,
-        ~kept_before,
-    )
-    return np.asarray(np.lexsort(keys))
-
-
-def content_copies(clips: pa.Table, order: Ints) -> dict[int, int]:
-    """Row -> the better row with equal samples (``audio_hash``)."""
-    best: dict[str, int] = {}
-    copies: dict[int, int] = {}
-    hashes = clips["audio_hash"].to_pylist()
-    for row in order.tolist():
-        if hashes[row] is not None and best.setdefault(hashes[row], row) != row:
-            copies[row] = best[hashes[row]]
-    return copies
-
-
-def acoustic_copies(prints: pa.ChunkedArray, order: Ints) -> dict[int, int]:
-    """Row -> the better row that holds the same recording; only rows named in ``order`` are looked at.
-
-    A copy goes only when it matches a row that stays, not another copy: nothing goes through a chain.
+    Args:
+        clips: see ``columns``; ``sound_group`` null = no copy is known of.
+        cluster: number of the text cluster per row, -1 = no words, no repeats.
+        kept_before: per row; such clips come first, and are no repeats whatever arrives later (but two that turn out
+            to be copies of one recording are still one too many).
+        keep_per_cell: how many takes alike stay; None = no semantic level.
     """
-    packed = prints.to_pylist()
-    words = {row: unpack(packed[row]) for row in order.tolist()}
-    copies: dict[int, int] = {}
-    while True:
-        left = [row for row in order.tolist() if row not in copies]
-        matches: dict[int, list[int]] = {}
-        for better, worse in sorted(same_recordings([words[row] for row in left])):
-            matches.setdefault(left[worse], []).append(left[better])
-        found: dict[int, int] = {}
-        for row in left:
-            stay = [better for better in matches.get(row, ()) if better not in found]
-            if stay:
-                found[row] = stay[0]
-        if not found:
-            return copies
-        copies |= found  # fewer clips share a word now, so a pair that was not compared may be
+    ranking = rank(clips, kept_before)
+    level, of = np.full((2, clips.num_rows), -1, np.int64)
+    for number, name in ((0, "audio_hash" if content else None), (1, "sound_group" if acoustic else None)):
+        if name is not None:
+            _settle(level, of, number, copies(numbered(clips[name]), ranking, level < 0))
+    if keep_per_cell is not None:
+        found = semantic_repeats(clips, cluster, ranking, level < 0, kept_before, keep_per_cell, alike)
+        _settle(level, of, 2, found)
+    while True:  # lead every row to one that stays: a copy of a repeat to what that repeats. Two rounds at most.
+        onward = np.where(of >= 0, of[of], -1)
+        if not (onward >= 0).any():
+            return Dedup(level, of, ranking)
+        of = np.where(onward >= 0, onward, of)
 
 
-@dataclass(frozen=True)
-class Alike:
-    """How far apart two takes may be and still count as spoken alike."""
-
-    f0_st: float  #: median pitch, semitones
-    f0_range_st: float  #: pitch range, semitones
-    level_db: float
-    rate: float  #: speaking rate, as a share
-    duration: float  #: as a share
-
-
-def delivery(clips: pa.Table, alike: Alike) -> Floats:
-    """``(rows, 5)`` in units of the tolerance: two rows are alike when no coordinate differs by more than 1.
-
-    NaN where something was not measured; NaN is alike to nothing.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        columns = (
-            12 * np.log2(floats(clips, "f0_median_hz")) / alike.f0_st,
-            floats(clips, "f0_range_st") / alike.f0_range_st,
-            floats(clips, "level_dbfs") / alike.level_db,
-            np.log(floats(clips, "rate_syl_s")) / np.log1p(alike.rate),
-            np.log(floats(clips, "duration")) / np.log1p(alike.duration),
-        )
-    return np.stack(columns, axis=1)
+def copies(group: Ints, ranking: Ranking, stays: Bools) -> Ints:
+    """Per row the best row of its group, -1 for that one itself, rows without a group (-1) and those that are gone."""
+    rows = np.flatnonzero((group >= 0) & stays)
+    best = np.full(int(group.max(initial=-1)) + 1, len(group), np.int64)
+    np.minimum.at(best, group[rows], ranking.place[rows])
+    found = np.full(len(group), -1, np.int64)
+    worse = rows[ranking.place[rows] > best[group[rows]]]
+    found[worse] = ranking.order[best[group[worse]]]
+    return found
 
 
 def semantic_repeats(
-    clips: pa.Table,
-    clusters: list[str | None],
-    near: set[tuple[str, str]],
-    order: Ints,
-    keep_per_cell: int,
-    alike: Alike,
-) -> dict[int, int]:
-    """Row -> the best take it repeats; only rows named in ``order`` are looked at.
+    clips: pa.Table, cluster: Ints, ranking: Ranking, stays: Bools, fixed: Bools, keep_per_cell: int, alike: Alike
+) -> Ints:
+    """Per row the best take that it repeats, or -1.
 
-    Args:
-        clusters: text cluster per row; null rows repeat nothing.
-        near: pairs of different text keys that say nearly the same.
-        keep_per_cell: how many takes alike stay.
-
-    A cell is speaker x emotion x arousal band x style; an unknown speaker is one per recording.
+    A cell is text cluster x speaker x ``CELL``; an unknown speaker is one per recording.
     """
-    speakers = clips["speaker"].to_pylist()
-    recordings = clips["recording_id"].to_pylist()
-    # A tuple, so that no speaker's name can be mistaken for a recording.
-    who = [(name, None if name is not None else home) for name, home in zip(speakers, recordings, strict=True)]
-    aspects = [clips[name].to_pylist() for name in ("emotion", "arousal_level", "style")]
-    cell = number(list(zip(who, clusters, *aspects, strict=True)))
-    keys = clips["text_key"].to_pylist()
-    spoken = delivery(clips, alike)
-    members: dict[int, list[int]] = {}
-    for row in order.tolist():
-        if clusters[row] is not None:
-            members.setdefault(int(cell[row]), []).append(row)
-    repeats: dict[int, int] = {}
-    for rows in members.values():
-        if len(rows) <= keep_per_cell:
-            continue
-        kept: list[int] = []
-        for row in rows:
-            close = np.all(np.abs(spoken[kept] - spoken[row]) <= 1 + 1e-9, axis=1)
-            takes = [
-                other
-                for other, is_close in zip(kept, close, strict=True)
-                if is_close
-                and (keys[other] == keys[row] or (min(keys[other], keys[row]), max(keys[other], keys[row])) in near)
-            ]
-            if len(takes) >= keep_per_cell:
-                repeats[row] = takes[0]
-            else:
-                kept.append(row)
-    return repeats
+    found = np.full(clips.num_rows, -1, np.int64)
+    rows = ranking.order[(stays & (cluster >= 0))[ranking.order]]  # the best first
+    if not len(rows):
+        return found
+    speaker, recording = numbered(clips["speaker"]), numbered(clips["recording_id"])
+    who = [speaker, np.where(speaker < 0, recording, -1)]
+    cell = combined([cluster, *who, *(numbered(clips[name]) for name in CELL)])
+    rows = rows[np.bincount(cell[rows])[cell[rows]] > keep_per_cell]  # few, as a rule
+    spoken, measured = delivery(clips.select(MEASURES).take(pa.array(rows)), alike)
+    rows = rows[measured]
+    best = repeats(cell[rows], spoken[measured], fixed[rows], keep_per_cell)
+    found[rows[best >= 0]] = rows[best[best >= 0]]
+    return found
 
 
-def decide(rows: int, levels: Mapping[str, Mapping[int, int]]) -> Dedup:
-    """Put the levels together: the first level that names a row gives the reason; ``dup_of`` leads to a row that stays.
+def text_clusters(clips: pa.Table) -> pa.ChunkedArray:
+    """``text_cluster``; where nobody looked for near-same texts, the id of the words themselves. Null without words."""
+    known = pc.or_(pc.is_valid(clips["text_cluster"]), pc.is_null(clips["text_key"]))
+    if pc.all(known).as_py() in (True, None):
+        return clips["text_cluster"]
+    keys = clips["text_key"].combine_chunks().dictionary_encode()
+    ids = pa.array([text_id(key) for key in keys.dictionary.to_pylist()], pa.string())
+    return pc.coalesce(clips["text_cluster"], pa.chunked_array([ids.take(keys.indices)]))
 
-    A copy of a clip that a later level removes points at what that clip repeats.
-    """
-    reason: list[str | None] = [None] * rows
-    target: list[int | None] = [None] * rows
-    for name, found in levels.items():
-        for row, better in found.items():
-            if reason[row] is None:
-                reason[row], target[row] = name, better
-    for row in range(rows):
-        end = target[row]
-        while end is not None and (further := target[end]) is not None:
-            end = further
-        target[row] = end
-    return Dedup(reason, target)
+
+def words(names: tuple[str, ...], number: Ints) -> pa.Array:
+    """Names by their numbers; -1 = null."""
+    return _taken(pa.array(names, pa.string()), number)
+
+
+def _taken(values: pa.Array, place: Ints) -> pa.Array:
+    return values.take(pa.array(place, mask=place < 0))
+
+
+def _settle(level: Ints, of: Ints, number: int, found: Ints) -> None:
+    gone = found >= 0
+    level[gone], of[gone] = number, found[gone]
