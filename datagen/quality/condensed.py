@@ -180,7 +180,7 @@ def _speakers(clips: pa.Table, level: Bytes) -> list[int] | None:
 
 
 def _contrasting(clips: pa.Table, emotion: Codes | None, level: Bytes) -> list[int] | None:
-    """Per state: texts that are there in at least two emotions. Dedup lowers it only where a copy bore another label."""
+    """Per state: texts there in at least two emotions. Dedup lowers it only where a copy bore another label."""
     column = _filled(clips, "text_cluster")
     if column is None:
         column = _filled(clips, "text_key")  # exact words, where nobody looked for near ones
