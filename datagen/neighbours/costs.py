@@ -49,7 +49,7 @@ def predict(
     vectors_gb = 4e-9 * rows * dimensions
     filter_, coarse = min(_FILTER, dimensions), min(_COARSE, dimensions)
     if method == "exact":
-        gflop = 1e-9 * rows**2 * (filter_ + 1)  # half the pairs, two operations each
+        gflop = 1e-9 * rows**2 * (coarse + 1)  # half the pairs, two operations each
         shared = _SECONDS_PER_GFLOP * gflop + _SECONDS_PER_GB * vectors_gb * (1 + rows / 65_536)
         held = min(memory_gb, 3 * vectors_gb)
         return Cost(_FIXED_S + shared / workers, _BASE_GB + held, vectors_gb, method)
