@@ -6,6 +6,7 @@ first clip, then every stratum's second, and so on, so that whatever is cut off 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,20 +65,38 @@ class Limits:
     def leave_out(self) -> dict[str, Ints]:
         """Reason -> rows that go for it."""
         gone: dict[str, list[Ints]] = {CAP: [], NEUTRAL: [], RELATION: [], TARGET: []}
-        left = self.ranked
         self._refuse_all_neutral()
-        cap = self.config.max_per_stratum
-        if cap is not None:
+        left = self.ranked
+        while True:
+            stays = self._once(left, gone)
+            # What went may have moved the median, and with it the cap.
+            if self.config.max_over_median is None or len(stays) == len(left):
+                return {name: np.concatenate([np.zeros(0, np.int64), *parts]) for name, parts in gone.items()}
+            left = stays
+
+    def _once(self, left: Ints, gone: dict[str, list[Ints]]) -> Ints:
+        """Apply cap, shares and target to rows in rank order; what stays, in rank order."""
+        if self.config.max_per_stratum is not None or self.config.max_over_median is not None:
             # Shares first: a place in a stratum is not wasted on a clip that would go anyway.
             left = self._cut(left, None, gone)
             turn = self._neutral_later(left)
             over = np.empty(len(left), bool)
-            over[turn] = place_within(self.strata.code[left[turn]]) >= cap
+            over[turn] = place_within(self.strata.code[left[turn]]) >= self._cap(left)
             over &= ~self.fixed[left]
             gone[CAP].append(left[over])
             left = left[~over]
-        self._cut(left, self._target(), gone)
-        return {name: np.concatenate([np.zeros(0, np.int64), *parts]) for name, parts in gone.items()}
+        return self._cut(left, self._target(), gone)
+
+    def _cap(self, left: Ints) -> float:
+        """Most clips of one stratum."""
+        config = self.config
+        cap = math.inf if config.max_per_stratum is None else config.max_per_stratum
+        if config.max_over_median is not None and len(left):
+            counts = np.bincount(self.strata.code[left])
+            counts = np.sort(counts[counts > 0])
+            median = counts[(len(counts) - 1) // 2]
+            cap = min(cap, max(math.ceil(config.max_over_median * median - 1e-9), config.min_per_stratum or 1))
+        return cap
 
     def _target(self) -> int | None:
         if self.config.target_hours is not None:

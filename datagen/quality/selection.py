@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from datagen.quality import gates as quality_gates
 from datagen.quality.balance import stratify, weights
@@ -56,7 +57,7 @@ class Selection:
 
 def columns(config: SelectConfig) -> tuple[str, ...]:
     """Columns of ``clips`` that ``select`` looks at (those that are absent count as null throughout)."""
-    own = ("clip_id", "duration", "emotion", *ASPECTS)
+    own = ("clip_id", "duration", "emotion", *ASPECTS, *(("corpus",) if config.exempt else ()))
     return tuple(dict.fromkeys((*own, *COLUMNS, *quality_gates.columns(config.gates), *config.strata)))
 
 
@@ -79,9 +80,16 @@ def select(
         kept_before, seen_before: per row of ``clips``. What was kept before is held against the gates only (a clip
             fails one only if it was measured anew); the limits do not take it back.
 
+    Figures and limits are about what is offered: clips of exempt corpora stay whatever they are, and count for nothing.
+
     Raises:
         RunError: a neutral share is asked for, but no clip has another emotion.
     """
+    exempt = np.zeros(len(rows), bool)
+    if config.exempt:
+        corpora = clips["corpus"].take(pa.array(rows))
+        exempt = pc.is_in(corpora, pa.array(config.exempt, pa.string())).to_numpy().astype(bool)
+    untouched, rows = rows[exempt], rows[~exempt]
     gated = quality_gates.pass_gates(clips, rows, config.gates)
     rich, parts = richness(clips, config.richness)
     strata = stratify(clips, config.strata)
@@ -94,7 +102,8 @@ def select(
         fate[left_out] = reasons.index(name)
     stay = rows[fate[rows] < 0]
     weight = np.full(clips.num_rows, np.nan)
-    weight[stay] = weights(strata.code[stay], config.weight_power)
+    drawn = np.union1d(stay, untouched)
+    weight[drawn] = weights(strata.code[drawn], config.weight_power)
     solved = {
         "clips": len(rows),
         "passed_gates": int((gated.code < 0).sum()),

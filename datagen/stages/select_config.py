@@ -66,8 +66,14 @@ class SelectConfig(StageConfig):
 
     gates: Gates = Gates()
     richness: Weights = Weights()
+    exempt: tuple[str, ...] = Field(
+        (), description="corpora that are left whole, gates and limits or not: benchmarks are not to be thinned"
+    )
     strata: tuple[str, ...] = ("emotion", "sex", "corpus", "speech_lang")
     max_per_stratum: int | None = Field(None, ge=1)
+    max_over_median: float | None = Field(
+        None, ge=1, description="most clips of a stratum, in median strata; never cuts below the floor"
+    )
     min_per_stratum: int | None = Field(
         None, ge=1, description="no other limit takes a stratum (or what it holds of a limited kind) below this"
     )

@@ -81,6 +81,28 @@ def test_cap_neutral_share_and_target_each_give_their_reason():
     assert Counter(found.reason.to_pylist()) == {None: 15, "select:target": 60}
 
 
+def test_no_stratum_is_many_times_the_median_one():
+    sizes = {"angry": 40, "happy": 12, "sad": 10, "fearful": 3, "neutral": 90}
+    rows = [clip(f"{emotion}{n:03}", emotion=emotion) for emotion, count in sizes.items() for n in range(count)]
+    chosen, found = choose(rows, max_over_median=2.0)
+    kept = Counter(row["emotion"] for row in rows if row["clip_id"] in chosen)
+    assert kept == {"angry": 24, "happy": 12, "sad": 10, "fearful": 3, "neutral": 24}
+    assert set(found.reason.drop_null().to_pylist()) == {"select:cap"}
+    floor, _ = choose(rows, max_over_median=1.0, min_per_stratum=30)
+    assert len(floor) == 30 + 12 + 10 + 3 + 30
+
+
+def test_an_exempt_corpus_is_left_whole_and_counts_for_nothing():
+    rows = unbalanced()
+    benchmark = [clip(300 + n, corpus="bench", duration=0.1) for n in range(30)]
+    limits = {"max_neutral_share": 0.5, "target_clips": 20, "gates": {"duration": {"min": 1}}}
+    alone, straight = choose(rows, **limits)
+    both, found = choose(rows + benchmark, **limits, exempt=["bench"])
+    assert both == alone | {row["clip_id"] for row in benchmark}
+    assert found.solved == straight.solved and found.gates == straight.gates
+    assert (found.weight[len(rows) :] > 0).all()
+
+
 def test_hours_are_a_budget():
     rows = unbalanced()
     chosen, found = choose(rows, target_hours=0.02)
@@ -271,6 +293,7 @@ CONFIG = st.fixed_dictionaries(
         "strata": st.sampled_from([["emotion", "sex"], ["corpus"], ["sex", "corpus"]]),
         "gates": st.sampled_from([{}, {"snr_db": {"min": 10, "missing": "drop"}, "emotion_margin": {"min": 0.1}}]),
         "max_per_stratum": st.sampled_from([None, 4, 6]),
+        "max_over_median": st.sampled_from([None, 1.0, 1.5]),
         "min_per_stratum": st.sampled_from([None, None, 1, 3]),
         "max_neutral_share": st.sampled_from([None, 0.2, 0.5]),
         "cue_relation": SHARES,
