@@ -176,8 +176,8 @@ def main() -> int:
             told = json.loads(one.stdout.splitlines()[-1])
             seconds, gigabytes = predict(size)
             memory = f"{told['bytes'] / 1e6:>8.0f} {gigabytes * 1e3:>9.0f} {told['batch'] / 1e6:>8.0f}"
-            print(f"{size:>10,} {told['seconds']:>8.1f} {told['cpu']:>8.1f} {seconds:>9.1f} {memory} {told['kept']:>9,}",
-                  flush=True)  # fmt: skip
+            clock = f"{told['seconds']:>8.1f} {told['cpu']:>8.1f} {seconds:>9.1f}"
+            print(f"{size:>10,} {clock} {memory} {told['kept']:>9,}", flush=True)
             found.append((size, told["cpu"]))
             if told["wrong"]:
                 problems.append(f"{told['wrong']} counts of {size:,} clips are wrong")
