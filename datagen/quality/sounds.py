@@ -1,10 +1,10 @@
 """Which of many clips may be copies of one recording, and who leads each group of copies: numpy, no files.
 
 Every clip gives at most ``KEYS`` keys. A key is made of two find words that stand a fixed number of frames apart
-(``quality/fingerprint.py``): one word of 24 bits recurs in any corpus, but of a thousand takes of the same few
-sentences only five pairs shared one such pair of words. Of a clip with more keys those with the smallest hashes are
-kept (bottom-k sampling, Cohen & Kaplan, "Summarizing data using bottom-k sketches", PODC 2007), so that copies keep
-the same ones and a long clip costs no more than a short one.
+(``quality/fingerprint.py``), without their highest bands, which codecs change most. One such word recurs in any corpus;
+two of them together were equal by chance once in 2^31 among a thousand takes of the same few sentences. Of a clip with
+more keys those with the smallest hashes are kept (bottom-k sampling, Cohen & Kaplan, "Summarizing data using bottom-k
+sketches", PODC 2007), so that copies keep the same ones and a long clip costs no more than a short one.
 
 Whoever shares a key with others becomes a candidate of at most two of them, the most preferred and the next, so that
 ten thousand copies of a jingle cost ten thousand comparisons, not fifty million. What those two leave open is
@@ -21,16 +21,18 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from datagen.quality.components import components
-from datagen.quality.fingerprint import FIND_BITS, Prints, sounding, tell
+from datagen.quality.fingerprint import Prints, sounding, tell
 
 KEYS = 256  #: most keys of a clip
-STEPS = (4, 12)  #: frames between a key's two words; the second only where the first gives too few keys
+STEPS = (8, 16)  #: frames between a key's two words; the second only where the first gives too few keys
 MIN_SHARED = 2  #: keys that two clips must share: in millions of clips any one is shared by chance
 STOP_WORD = 100_000  #: a key that more clips share than this is a hum or a jingle before every clip, and says nothing
+CHANCE = 2.0**-31  #: that two keys of unlike recordings are equal, as measured on 1.2 h of speech
 CANDIDATES = 2  #: more preferred clips that a clip is compared with: so many by preference, so many by shared keys
 PATIENCE = 16  #: leaders tried on a whole component before what is left of it is taken apart
 
 KEY_BITS = 48
+_WORD_BITS = 20  # of a find word, the lower bands
 _FRAMES_AT_ONCE = 1 << 20  # frames whose keys are made at a time: bounds memory, changes nothing else
 _ROWS_AT_ONCE = 1 << 16  # a row's number stands beside the key in one integer
 _UNSOUNDING = np.uint64((1 << 16) - 1)
@@ -74,7 +76,7 @@ def keys(prints: Prints, frames: Clips) -> tuple[Words, Clips]:
         frames: how many of them each row has; at most 65,536 rows.
     """
     row = np.repeat(np.arange(len(frames), dtype=np.uint64), frames)
-    word = (prints[:, 0] & np.uint32((1 << FIND_BITS) - 1)).astype(np.uint64)
+    word = (prints[:, 0] & np.uint32((1 << _WORD_BITS) - 1)).astype(np.uint64)
     useful = tell(prints)
     room = np.full(len(frames), KEYS)
     found = []
@@ -83,7 +85,7 @@ def keys(prints: Prints, frames: Clips) -> tuple[Words, Clips]:
         if step != STEPS[0]:
             both &= room[row[step:].astype(np.int64)] > 0
         at = np.flatnonzero(both)
-        pair = word[at] << np.uint64(FIND_BITS) | word[at + step]
+        pair = word[at] << np.uint64(_WORD_BITS) | word[at + step]
         entries = np.sort(row[at] << np.uint64(KEY_BITS) | _mixed(pair, step))
         entries = entries[np.diff(entries, prepend=np.uint64(2**64 - 1)) != 0]
         of = (entries >> np.uint64(KEY_BITS)).astype(np.int64)
@@ -123,7 +125,7 @@ def shared(key: Words) -> Clips:
     order = np.argsort(key, kind="stable")
     sorted_key = key[order]
     same = sorted_key[1:] == sorted_key[:-1]
-    edge = np.zeros(1, bool)
+    edge = np.zeros(min(1, len(key)), bool)
     return np.asarray(order[np.concatenate([edge, same]) | np.concatenate([same, edge])])
 
 

@@ -40,13 +40,14 @@ from datagen.stages.neighbours_prints import (
     total,
 )
 
-#: What one core took, as ``benchmarks/copies.py`` prints it.
-SECONDS_PER_MILLION_FRAMES = 0.5
-SECONDS_PER_MILLION_POSTINGS = 0.5
-SECONDS_PER_OPENED_TABLE = 0.0002
+#: What one core took, as ``benchmarks/copies.py`` prints it: reading the column and making keys, per million frames of
+#: 10 ms; sorting, per million keys, of one clip only and of several; comparing, per thousand candidates.
+FRAMES_S, KEYS_S, SHARED_S, CANDIDATES_S = 0.07, 0.04, 0.3, 0.12
+OPEN_S = 0.0002  #: to map a table
 #: Most bytes a task holds per posting while it sorts, and per hit while it counts.
 BYTES_PER_POSTING, BYTES_PER_HIT = 128, 64
 _TASK_POSTINGS, _TASK_HITS, _TASK_BYTES = 8_000_000, 16_000_000, 256_000_000  # more only makes workers wait
+_TWICE = 0.2  # of chance hits, those of clips that share a second key
 _SPREAD = 256  # equal ranges of clips in which hits are counted, to cut them into tasks of one size
 
 
@@ -245,7 +246,7 @@ class Sounds:
 
 
 def predict(clips: int, seconds: float, workers: int) -> tuple[float, float]:
-    """Wall seconds and memory per worker in GB, where few clips are copies.
+    """Seconds on the wall and GB of memory per worker, where few clips are copies.
 
     Args:
         clips: how many.
@@ -253,12 +254,16 @@ def predict(clips: int, seconds: float, workers: int) -> tuple[float, float]:
         workers: that share the tasks.
     """
     frames = 100 * seconds
-    postings = min(frames, float(sounds.KEYS * clips))
-    shards = seconds / 3600
-    opened = shards * (1 + postings / _TASK_POSTINGS)
+    keys = min(2 * frames, float(sounds.KEYS * clips))
+    shards = 1 + seconds / 3600
+    chance = keys**2 / 2 * sounds.CHANCE  # grows with the square of the clips, and counts from a million clips on
+    shared = min(keys, 2 * chance)
+    candidates = min(2.0 * sounds.CANDIDATES * clips, _TWICE * chance)
     work = (
-        frames / 1e6 * SECONDS_PER_MILLION_FRAMES
-        + postings / 1e6 * SECONDS_PER_MILLION_POSTINGS
-        + opened * SECONDS_PER_OPENED_TABLE
+        frames / 1e6 * FRAMES_S
+        + (keys - shared) / 1e6 * KEYS_S
+        + max(shared, chance) / 1e6 * SHARED_S
+        + candidates / 1e3 * CANDIDATES_S
+        + shards * (2 + keys / _TASK_POSTINGS) * OPEN_S
     )
-    return work / max(1, workers), (min(postings, _TASK_POSTINGS) * BYTES_PER_POSTING + _TASK_BYTES) / 1e9
+    return work / max(1, workers), (min(keys, _TASK_POSTINGS) * BYTES_PER_POSTING + _TASK_BYTES) / 1e9
