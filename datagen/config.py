@@ -1,14 +1,15 @@
 """A recipe: YAML in, typed and validated settings out.
 
-Later layers win: recipe file, then profile, then ``--input``/``--output``, then each ``--set a.b=c``. Every
-mistake is found here, before anything is opened or started, and named by its dotted path.
+Later layers win: recipe file, then profile, then ``--input``/``--output``, then each ``--set a.b=c``; a null takes
+back what an earlier layer set. Every mistake is found here, before anything is opened or started, and named by its
+dotted path.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -194,9 +195,23 @@ def _nest(dotted: str, value: Any) -> Any:
     return value
 
 
+def _defaulted(model: Any, values: Any) -> Any:
+    """A null means: as if it were not set. That is how a profile or ``--set`` takes back what a recipe sets."""
+    fields = getattr(model, "model_fields", {})
+    if not isinstance(values, Mapping):
+        return values
+    kept = {}
+    for key, value in values.items():
+        kind = fields[key].annotation if key in fields else None
+        if value is None and key in fields and kind is not Any and type(None) not in get_args(kind):
+            continue
+        kept[key] = _defaulted(kind, value)
+    return kept
+
+
 def _validate(model: Any, values: Any, where: str) -> Any:
     try:
-        return model.model_validate(values)
+        return model.model_validate(_defaulted(model, values))
     except ValidationError as error:
         problems = []
         for item in error.errors():

@@ -28,6 +28,17 @@ def test_a_profile_removes_a_stage_with_null(tmp_path):
     assert list(config.load(write(tmp_path), profile=str(profile)).configs) == ["ingest"]
 
 
+def test_a_null_takes_back_what_a_recipe_sets():
+    whole = ["stages.condense.select=null", "stages.segment.max_seconds=null"]
+    cpqa, back = config.load("cpqa"), config.load("cpqa", sets=whole)
+    assert cpqa.configs["condense"].select.max_neutral_share is not None
+    assert back.configs["condense"].select == type(back.configs["condense"].select)()
+    assert back.configs["segment"].max_seconds == 30
+    one = config.load("cpqa", sets=["stages.condense.select.max_neutral_share=null"])
+    assert one.configs["condense"].select.max_neutral_share is None
+    assert one.configs["condense"].select.min_per_stratum == cpqa.configs["condense"].select.min_per_stratum
+
+
 @pytest.mark.parametrize(
     ("sets", "message"),
     [
