@@ -265,7 +265,7 @@ NEIGHBOURS = pa.schema(
 CONDENSE = pa.schema(
     [
         ("dup_of", _S),  # clip_id of the kept copy
-        ("dup_why", _S),  # why that one was kept: the first of ``quality.dedup.RANKING`` in which it is better
+        ("dup_why", _S),  # why that one was kept: the first of ``quality.ranking.RANKING`` in which it is better
         ("drop_reason", _S),
         ("contrast_group_id", _S),  # same words, at least two ways of saying them
         ("contrast_type", _S),

@@ -20,7 +20,7 @@ from datagen.stages.dedup_config import DedupConfig
 from datagen.stages.select_config import SelectConfig
 
 #: Measured by ``benchmarks/condense.py``: processor time, and memory with the rows themselves.
-SECONDS_PER_MILLION = 8.0
+SECONDS_PER_MILLION = 11.0
 BYTES_PER_CLIP = 1_000
 
 _CUES = ("text_emotion", "text_sentiment", "emotion", "sentiment", "word_count")  # what cue_relation looks at
