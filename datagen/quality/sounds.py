@@ -6,9 +6,9 @@ two of them together were equal by chance once in 2^31 among a thousand takes of
 more keys those with the smallest hashes are kept (bottom-k sampling, Cohen & Kaplan, "Summarizing data using bottom-k
 sketches", PODC 2007), so that copies keep the same ones and a long clip costs no more than a short one.
 
-Whoever shares a key with others becomes a candidate of at most two of them, the most preferred and the next, so that
-ten thousand copies of a jingle cost ten thousand comparisons, not fifty million. What those two leave open is
-completed by ``leaders``: everybody who hangs together is compared with one leader after the other.
+Whoever shares a key with others gets two of them as candidates, the most preferred and the next, and is compared with
+four at most, so that ten thousand copies of a jingle cost thirty thousand comparisons, not fifty million. What those
+leave open is completed by ``leaders``: everybody who hangs together is compared with one leader after the other.
 """
 
 from __future__ import annotations
