@@ -37,7 +37,7 @@ import numpy as np
 import pyarrow as pa
 
 from datagen.quality.fingerprint import MIN_OVERLAP, Prints, align, compare, fingerprint, pack, sounding
-from datagen.stages.neighbours import Neighbours, NeighboursConfig
+from datagen.stages.neighbours.stage import Neighbours, NeighboursConfig
 from datagen.tables import SAMPLE_RATE
 from datagen.testing.copies import KINDS, sound_groups
 from datagen.testing.rounds import TableBench

@@ -28,7 +28,7 @@ BUILTIN = {
     "fingerprint": "datagen.stages.fingerprint:Fingerprint",
     "embed": "datagen.stages.embed:Embed",
     "text_emotion": "datagen.stages.text_emotion:TextEmotion",
-    "neighbours": "datagen.stages.neighbours:Neighbours",
+    "neighbours": "datagen.stages.neighbours.stage:Neighbours",
     "condense": "datagen.stages.condense:Condense",
     "split": "datagen.stages.split:Split",
     "write": "datagen.stages.write:Write",

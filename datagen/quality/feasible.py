@@ -20,7 +20,7 @@ from datagen.quality.cues import cue_relation
 from datagen.quality.emotions import emotion_table
 
 if TYPE_CHECKING:
-    from datagen.stages.select_config import SelectConfig
+    from datagen.quality.select_config import SelectConfig
 
 _NAMED = 6  #: strata named in a sentence
 

@@ -22,7 +22,7 @@ from datagen.quality.luck import draws, name_hashes
 from datagen.quality.quotas import AtMost, Queue, solve
 
 if TYPE_CHECKING:
-    from datagen.stages.select_config import SelectConfig
+    from datagen.quality.select_config import SelectConfig
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]

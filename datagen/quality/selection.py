@@ -32,7 +32,7 @@ from datagen.quality.limits import (
 from datagen.quality.richness import COLUMNS, richness
 
 if TYPE_CHECKING:
-    from datagen.stages.select_config import SelectConfig
+    from datagen.quality.select_config import SelectConfig
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]

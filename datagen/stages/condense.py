@@ -14,10 +14,10 @@ from datagen.quality import condensed, cues, dedup, richness, selection
 from datagen.quality.components import numbered
 from datagen.quality.contrast import TYPES, contrast_groups, met_emotions
 from datagen.quality.ranking import RANKING
+from datagen.quality.select_config import SelectConfig
 from datagen.quality.takes import Alike
-from datagen.stage import Kind, Output, Stage, StageConfig
+from datagen.stage import Forecast, Kind, Output, Stage, StageConfig
 from datagen.stages.dedup_config import DedupConfig
-from datagen.stages.select_config import SelectConfig
 
 #: Measured by ``benchmarks/condense.py``: processor time, and memory with the rows themselves.
 SECONDS_PER_MILLION = 11.0
@@ -53,6 +53,7 @@ class Condense(Stage):
 
     writes = tables.CONDENSE
     seeded: bool = True
+    forgets: bool = True
 
     def __init__(self, config: StageConfig | None = None, *, seed: int = 0) -> None:
         super().__init__(config, seed=seed)
@@ -73,6 +74,9 @@ class Condense(Stage):
         own = set(tables.CONDENSE.names) | {"clip_id"}
         self.reads = tuple(name for name in wanted if name in needed and name not in own)
         self.optional_reads = tuple(name for name in wanted if name not in needed and name not in own)
+
+    def forecast(self, clips: int, audio_s: float, workers: int) -> Forecast:
+        return Forecast(*predict(clips), how="one process, columns in memory")
 
     def process(self, batch: pa.Table) -> Output:
         kept_before, seen_before = self._before(batch["clip_id"])

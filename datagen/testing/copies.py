@@ -96,7 +96,7 @@ def sound_groups(
         shards: clips in each shard but the last.
         memory_gb: for a task.
     """
-    from datagen.stages.neighbours import Neighbours, NeighboursConfig
+    from datagen.stages.neighbours.stage import Neighbours, NeighboursConfig
 
     data = pa.array([None if one is None else pack(one) for one in prints.values()], pa.binary())
     names = pa.array(list(prints), pa.string())

@@ -9,8 +9,8 @@ from datagen import config, tables
 from datagen.errors import UsageError
 from datagen.foreseen import foreseen
 from datagen.quality import feasible
+from datagen.quality.select_config import SelectConfig
 from datagen.run import Options, execute, look_at_input, open_run
-from datagen.stages.select_config import SelectConfig
 from datagen.testing import speech
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from datagen.errors import RunError
 from datagen.quality import selection
-from datagen.stages.select_config import SelectConfig
+from datagen.quality.select_config import SelectConfig
 
 TYPES = {
     "clip_id": pa.string(), "duration": pa.float64(), "emotion": pa.string(), "style": pa.string(),

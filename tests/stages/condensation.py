@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from datagen import tables
 from datagen.stages.condense import Condense, CondenseConfig
-from datagen.stages.neighbours import Neighbours
+from datagen.stages.neighbours.stage import Neighbours
 from datagen.testing.batches import batch_for
 from datagen.testing.rounds import worked
 

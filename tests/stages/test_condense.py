@@ -248,3 +248,7 @@ def test_what_it_costs_is_foreseen_in_proportion():
     seconds, gigabytes = predict(1_000_000)
     assert seconds > 1 and gigabytes > 0.1
     assert predict(10_000_000) == pytest.approx((10 * seconds, 10 * gigabytes))
+
+
+def test_a_refit_selects_anew():
+    assert Condense.forgets, "the engine then hands it no `previous`"

@@ -15,6 +15,7 @@ from datagen import tables
 from datagen.errors import EnvironmentFault
 from datagen.models.emotion2vec import Prediction
 from datagen.models.emotion2vec.loading import label
+from datagen.part import compute
 from datagen.quality.emotions import emotion_table
 from datagen.speech.audio import encode_flac
 from datagen.stage import Output
@@ -22,7 +23,6 @@ from datagen.stages.emotion import Emotion, EmotionConfig, describe, window_star
 from datagen.testing.batches import batch_for
 from datagen.testing.checkpoints import emotion2vec as checkpoints
 from datagen.testing.speech import synth
-from datagen.part import compute
 
 ANGRY = {"field": "emotion", "value": "W", "source": "labels", "reason": None}
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from datagen import tables
 from datagen.quality.texts import text_id
-from datagen.stages.neighbours import Neighbours, NeighboursConfig
+from datagen.stages.neighbours.stage import Neighbours, NeighboursConfig
 from datagen.testing.batches import batch_for
 from datagen.testing.rounds import worked
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from datagen.quality import sounds
 from datagen.quality.fingerprint import Prints, compare, pack
-from datagen.stages.neighbours import Neighbours, NeighboursConfig
-from datagen.stages.neighbours_sounds import Sounds, predict
+from datagen.stages.neighbours.sounds import Sounds, predict
+from datagen.stages.neighbours.stage import Neighbours, NeighboursConfig
 from datagen.testing.copies import sound_groups
 from datagen.testing.rounds import TableBench
 

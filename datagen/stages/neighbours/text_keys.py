@@ -1,0 +1,140 @@
+"""Every distinct text once: its number, its vector, and which shard owns it; cells fitted to a sample of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from datagen.errors import RunError
+from datagen.neighbours import cells as cells_
+from datagen.neighbours import choose, sketch
+from datagen.neighbours.arrays import Ints, Vectors, chosen
+from datagen.neighbours.recall import halves
+from datagen.neighbours.tables import as_table, bundle, integers, matrix, of_sketch, values
+from datagen.quality.texts import text_id
+from datagen.quality.turning import turning
+from datagen.rounds import Bench
+
+_FILTER_SAMPLE = 4096
+
+
+@dataclass(frozen=True)
+class Near:
+    """Settings of the search; see ``stage.py``."""
+
+    threshold: float
+    recall: float
+    exact_rows: int
+    memory_gb: float
+    seed: int
+
+
+def keys(shard: int, bench: Bench) -> dict[str, Any]:
+    """The shard's distinct texts that have a vector."""
+    rows = bench.read(shard, ["text_key", "text_embedding"])
+    rows = rows.filter(pc.and_(rows["text_key"].is_valid(), rows["text_embedding"].is_valid()))
+    keys = rows["text_key"].combine_chunks().dictionary_encode()
+    _, first = np.unique(keys.indices.to_numpy(), return_index=True)
+    distinct = [keys.dictionary[int(keys.indices[int(row)].as_py())].as_py() for row in first.tolist()]
+    ids = np.array([text_number(key) for key in distinct], np.uint64)
+    vectors, usable = _unit(rows["text_embedding"].take(pa.array(first)))
+    order = np.argsort(ids, kind="stable")
+    order = order[usable[order]]
+    spaces = np.array([_space(key) for key in distinct], np.uint64)
+    bench.put(f"texts/keys-{shard}", as_table(id=ids[order], space=spaces[order], vector=vectors[order]))
+    return {"texts": len(order), "dimensions": vectors.shape[1] if len(order) else 0}
+
+
+def number(near: Near, bench: Bench) -> dict[str, Any]:
+    """Number all texts, say which shard owns each, fit the cells."""
+    dimensions = {found["dimensions"] for found in bench.results["texts.keys"]} - {0}
+    if len(dimensions) > 1:
+        raise RunError(f"text embeddings of different lengths: {sorted(dimensions)}; run `embed` again")
+    every = [bench.get(f"texts/keys-{shard}") for shard in range(bench.shards)]
+    ids = np.concatenate([values(table, "id") for table in every])
+    home = np.repeat(np.arange(len(every)), [len(table) for table in every])
+    row = np.concatenate([np.arange(len(table)) for table in every])
+    unique, first = np.unique(ids, return_index=True)  # the first occurrence: the lowest shard
+    spaces = np.concatenate([values(table, "space") for table in every])[first]
+    bench.put("texts/ids", as_table(id=unique, space=spaces))
+    for shard in range(bench.shards):
+        mine = np.flatnonzero(home[first] == shard)
+        bench.put(f"texts/own-{shard}", as_table(number=mine.astype(np.int64), row=row[first[mine]]))
+    rows, numbers = len(unique), np.arange(len(unique))
+    told: dict[str, Any] = {"rows": rows, "method": choose.method(rows, near.recall, near.exact_rows)}
+    if not rows:
+        return told
+    (told["dimensions"],) = dimensions
+
+    def vectors_of(places: Ints) -> Vectors:
+        found = np.empty((len(places), told["dimensions"]), np.float32)
+        for shard, table in enumerate(every):
+            mine = np.flatnonzero(home[first[places]] == shard)
+            found[mine] = matrix(table)[row[first[places[mine]]]]
+        return found
+
+    if told["method"] == "exact":
+        everything = vectors_of(numbers)
+        sample = everything[chosen(numbers, _FILTER_SAMPLE, near.seed)]
+        bench.put("texts/filter", of_sketch(sketch.best(sample, np.zeros(len(sample), np.int64), near.threshold)))
+        bench.put("texts/all", as_table(vector=everything))
+        return told
+    count = choose.cell_count(rows)
+    sample = vectors_of(chosen(numbers, count * cells_.SAMPLE_PER_CELL, near.seed))
+    cells = cells_.fit(sample, rows, seed=near.seed, count=count)
+    bench.put("texts/cells", bundle(cells.arrays()))
+    groups = cells.assign(sample)[0].astype(np.int64)
+    bench.put("texts/filter", of_sketch(sketch.best(sample, groups, near.threshold)))
+    to_tune, to_measure = halves(numbers, min(choose.SAMPLED_ROWS, rows // 2), near.seed)
+    both = np.concatenate([to_tune, to_measure])
+    sampled = vectors_of(both)
+    few = sampled[:_FILTER_SAMPLE]
+    bench.put("texts/everyone", of_sketch(sketch.best(few, np.zeros(len(few), np.int64), near.threshold)))
+    bench.put("texts/sampled", as_table(number=both, vector=sampled))
+    return told | {"tuned_on": len(to_tune)}
+
+
+def own(shard: int, bench: Bench) -> tuple[Ints, Vectors]:
+    """Numbers and vectors of the texts this shard owns."""
+    own, table = bench.get(f"texts/own-{shard}"), bench.get(f"texts/keys-{shard}")
+    rows, vectors = integers(own, "row"), matrix(table)
+    return integers(own, "number"), vectors if len(rows) == len(vectors) else vectors[rows]
+
+
+def text_number(key: str) -> int:
+    """64 bits of a key's hash, the same as ``text_id`` names."""
+    return int(text_id(key) or "0", 16)
+
+
+@lru_cache(maxsize=4096)
+def _hash(words: str) -> int:
+    return int.from_bytes(blake2b(words.encode(), digest_size=8).digest(), "big")
+
+
+def _space(key: str) -> int:
+    """Texts can be near-same only in one language, with the same numbers, negations, persons and days."""
+    words = turning(key)
+    return _hash(key if words is None else "\n".join((key.split("|", 1)[0], *words)))
+
+
+def _unit(column: pa.ChunkedArray) -> tuple[Vectors, npt.NDArray[np.bool_]]:
+    """A list column as ``(rows, dimensions)`` of unit length, and which rows can be compared at all."""
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks)
+    if not len(array):
+        return np.zeros((0, 0), np.float32), np.zeros(0, bool)
+    lengths = np.diff(array.offsets.to_numpy())
+    if (lengths != lengths[0]).any():
+        raise RunError("text embeddings of different lengths in one shard; run `embed` again")
+    matrix = array.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(array), int(lengths[0]))
+    norm = np.linalg.norm(matrix, axis=1, keepdims=True)
+    usable = np.isfinite(norm[:, 0]) & (norm[:, 0] > 1e-6)
+    return np.where(usable[:, None], matrix / np.where(usable[:, None], norm, 1), 0).astype(np.float32), usable
