@@ -112,7 +112,8 @@ def test_a_run_says_it_before_it_starts_and_again_with_the_clips(tmp_path):
     speech.corpus(tmp_path / "in", speakers=1, emotions=("angry", "neutral"), sentences=2)
     settings = ["executor.kind=local", "stages.neighbours=null", "stages.embed=null"]
     settings += ["stages.condense.dedup.semantic=false"]
-    settings += ["stages.condense.select={target_hours: 5, strata: [emotion], min_per_stratum: 3}"]
+    settings += ["stages.condense.select=null", "stages.condense.select={target_hours: 5, strata: [emotion]}"]
+    settings += ["stages.condense.select.min_per_stratum=3"]
     recipe = config.load(
         "cpqa", profile="offline", sets=settings, overrides={"stages.ingest.input": str(tmp_path / "in")}
     )
