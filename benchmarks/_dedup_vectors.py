@@ -85,3 +85,26 @@ def judge(group: np.ndarray, gone: np.ndarray) -> Judged:
     surplus = (size[planted] - 1).sum()
     wiped = int(np.count_nonzero(went[planted] == size[planted]))
     return Judged(float(right / max(surplus, 1)), float(right / max(gone.sum(), 1)), wiped, int(planted.sum()))
+
+
+class Survivors(NamedTuple):
+    """Planted groups whose rows are all near each other, by how many of them are left: one is right."""
+
+    groups: int
+    none: int
+    several: int
+
+
+def survivors(made: Made, gone: np.ndarray) -> Survivors:
+    """``gone``: bool per row. Groups in which two copies are less alike than the threshold are not counted."""
+    rows = np.argsort(made.group, kind="stable")
+    group, vectors = made.group[rows], made.open()
+    size = np.bincount(group, minlength=made.rows)
+    counted = size > 1
+    for step in range(1, int(size.max())):
+        first = np.flatnonzero(group[:-step] == group[step:])
+        one, other = (vectors[rows[places]].astype(np.float64) for places in (first, first + step))
+        apart = np.round(np.einsum("ij,ij->i", one, other), 6) < THRESHOLD
+        counted[group[first[apart]]] = False
+    left = np.bincount(made.group[~gone], minlength=made.rows)[counted]
+    return Survivors(len(left), int(np.count_nonzero(left == 0)), int(np.count_nonzero(left > 1)))

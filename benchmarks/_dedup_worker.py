@@ -1,8 +1,9 @@
 """One measurement of ``dedup.py`` in a process of its own: seconds, processor seconds, peak memory, who goes.
 
-    python _dedup_worker.py ours|exact|semhash VECTORS ROWS RECALL GONE
+    python _dedup_worker.py ours|exact|semhash VECTORS ROWS RECALL OUT
 
-Prints one line of JSON and writes a bool per row to GONE. ``semhash`` runs in the peers' environment, so nothing of
+Prints one line of JSON and writes to OUT, per row, the row it goes for, or -1 where it stays (semhash does not say for
+which one goes: 0). ``semhash`` runs in the peers' environment, so nothing of
 datagen is imported before it is needed.
 """
 
@@ -20,21 +21,21 @@ from _dedup_vectors import DIMENSIONS, THRESHOLD
 
 
 def ours(vectors: np.ndarray, recall: float) -> tuple[np.ndarray, dict[str, Any]]:
-    from datagen.neighbours.keep import keep_first
-    from datagen.neighbours.pairs import near_pairs
-
-    scratch = Path(sys.argv[5]).parent
-    found = near_pairs(vectors, threshold=THRESHOLD, recall=recall, workers=2, scratch=scratch, exact_rows=0)
-    dup_of = keep_first(np.arange(len(vectors)), found.pairs)
-    return dup_of, {**found.measured, "pairs_found": len(found.pairs)}
+    return searched(vectors, recall=recall, scratch=Path(sys.argv[5]).parent, exact_rows=0)
 
 
 def exact(vectors: np.ndarray, _: float) -> tuple[np.ndarray, dict[str, Any]]:
+    return searched(vectors, recall=1.0)
+
+
+def searched(vectors: np.ndarray, **settings: Any) -> tuple[np.ndarray, dict[str, Any]]:
     from datagen.neighbours.keep import keep_first
     from datagen.neighbours.pairs import near_pairs
 
-    found = near_pairs(vectors, threshold=THRESHOLD, recall=1.0, workers=2)
-    return keep_first(np.arange(len(vectors)), found.pairs), {**found.measured, "pairs_found": len(found.pairs)}
+    found = near_pairs(vectors, threshold=THRESHOLD, workers=2, **settings)
+    dup_of = keep_first(np.arange(len(vectors)), found.pairs)
+    both_stay = int(np.count_nonzero((dup_of[found.pairs] < 0).all(axis=1)))
+    return dup_of, {**found.measured, "pairs_found": len(found.pairs), "both_stay": both_stay}
 
 
 def semhash(vectors: np.ndarray, _: float) -> tuple[np.ndarray, dict[str, Any]]:
