@@ -6,9 +6,11 @@ Both look at rows chosen by hash and find their exact neighbours among all rows,
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from datagen.neighbours.arrays import Doubles, Ints, Vectors, blocks, chosen, mixed, release
 from datagen.neighbours.cells import Cells
@@ -63,11 +65,21 @@ class Neighbours:
 
 
 def neighbours(
-    sample: Vectors, sample_ids: Ints, vectors: Vectors, ids: Ints, threshold: float, sketch: Sketch | None = None
+    sample: Vectors,
+    sample_ids: Ints,
+    vectors: Vectors,
+    ids: Ints,
+    threshold: float,
+    sketch: Sketch | None = None,
+    counts: Callable[[Ints, Ints], npt.NDArray[np.bool_]] | None = None,
 ) -> Neighbours:
     """Exact neighbours of sampled rows among all rows; one pass over ``vectors``, which may be mapped from a file.
 
     Tasks may each do this for a part of the rows; ``together`` joins what they found.
+
+    Args:
+        counts: of pairs of ids (sampled, other), which to look at; the others are as if they were far apart. It must
+            be asked here, before the few of a row are chosen: afterwards the choice would depend on the parts.
     """
     # The sample is numbered from below zero, so that a row and its own copy in the sample are two.
     numbers = -1 - np.arange(len(sample_ids))
@@ -78,9 +90,10 @@ def neighbours(
         release(vectors)
         for found in across(sample, numbers, here, np.arange(end - start), threshold, sketch):
             row, place = -1 - found.pairs[:, 0], found.pairs[:, 1]
-            row, place = row[sample_ids[row] != ids[start + place]], place[sample_ids[row] != ids[start + place]]
+            mine, other = sample_ids[row], ids[start + place]
+            wanted = np.flatnonzero(mine != other if counts is None else (mine != other) & counts(mine, other))
             # A tile of like rows has a million pairs: most must go before any vector is copied.
-            kept = _few(sample_ids[row], ids[start + place])
+            kept = wanted[_few(mine[wanted], other[wanted])]
             row, place = row[kept], place[kept]
             pieces.append(Neighbours(sample_ids[row], ids[start + place], sample[row], here[place]))
             held += len(row)

@@ -1,5 +1,7 @@
 """The search behind condensation: the same groups whatever the shards, by comparing all or by cells."""
 
+import tracemalloc
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -34,8 +36,13 @@ def _words(number):
 
 
 def search(rows, shards=1, seed=0, **config):
+    return searched([rows[part::shards] for part in range(shards)], seed, **config)
+
+
+def searched(parts, seed=0, **config):
+    """Columns by clip, and the artifact, of rows that lie in these shards."""
     stage = Neighbours(NeighboursConfig(**({"sounds": False} | config)), seed=seed)
-    cut = [batch_for(stage, rows[part::shards]) for part in range(shards)]
+    cut = [batch_for(stage, rows) for rows in parts]
     outputs, artifact = worked(stage, cut)
     found = {}
     for batch, output in zip(cut, outputs, strict=True):
@@ -75,6 +82,25 @@ def test_shards_and_the_order_of_rows_do_not_matter(method):
     for other in (search(shuffled, shards=3, **config), search(rows[::-1], shards=7, memory_gb=1e-5, **config)):
         assert other[0] == straight
         assert other[1]["texts"]["recall"] == artifact["texts"]["recall"]
+
+
+@pytest.mark.parametrize("exact_rows", [10**6, 50])
+def test_shards_without_rows_or_without_a_vector_change_nothing(exact_rows):
+    rows = texts(clustered(np.random.default_rng(8), 60, 4, 0.1))
+    silent = [{"clip_id": "g0", "recording_id": "g", "text_key": "de|hallo"}]
+    straight, artifact = searched([rows + silent], exact_rows=exact_rows)
+    found, other = searched([[], silent, rows[:100], [], rows[100:]], exact_rows=exact_rows)
+    assert found == straight and other == artifact
+
+
+def test_what_is_tuned_and_measured_does_not_depend_on_shards_where_near_texts_do_not_count():
+    rows = texts(clustered(np.random.default_rng(2), 10, 80, 0.16))
+    for row in rows[::2]:
+        row["text_key"] += " not"
+    config = {"exact_rows": 50, "near_text": 0.94}
+    straight, apart = search(rows, **config), search(rows, shards=8, **config)
+    assert straight[1]["texts"]["method"] == "cells" and straight[1]["texts"]["found"] > 100
+    assert straight == apart
 
 
 def test_cells_find_what_comparing_all_finds_and_say_how_much_of_it():
@@ -136,6 +162,21 @@ def test_takes_lie_near_the_leader_of_their_speaker_and_words():
         assert groups(found, "voice_cluster") == expected
         assert found["c7"]["voice_cluster"] is None
         assert artifact["voices"] == {"threshold": 0.9, "takes": 7, "clusters": 4}
+
+
+def test_thousands_of_like_takes_are_not_held_pair_by_pair():
+    rows = [
+        {"clip_id": f"c{n}", "recording_id": "r", "speaker": "toy/1", "text_key": "en|yes", "emotion_embedding": [1.0]}
+        for n in range(3000)
+    ]
+    tracemalloc.start()
+    try:
+        found, _ = search(rows, texts=False)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(groups(found, "voice_cluster")) == 1
+    assert peak < 160e6, "all 4.5 million pairs and a copy or two of them are more"
 
 
 @settings(max_examples=25, deadline=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,7 @@ def truth(near: Near, shard: int, bench: Bench) -> dict[str, Any]:
     sampled, (numbers, vectors) = bench.get("texts/sampled"), own(shard, bench)
     ids = integers(sampled, "number")
     filter_ = to_sketch(bench.get("texts/everyone"))
-    known = neighbours(matrix(sampled), ids, vectors, numbers, near.threshold, filter_)
-    same = same_space(bench, np.stack([known.sampled, known.other], axis=1))
-    known = Neighbours(known.sampled[same], known.other[same], known.first[same], known.second[same])
+    known = neighbours(matrix(sampled), ids, vectors, numbers, near.threshold, filter_, same_space(bench))
     table = as_table(sampled=known.sampled, other=known.other, vector=known.first, second=known.second)
     bench.put(f"texts/truth-{shard}", table)
     return {"pairs": len(known)}
@@ -85,24 +83,59 @@ def groups(near: Near, bench: Bench) -> dict[str, Any]:
 
 
 def members(near: Near, group: tuple[int, int], bench: Bench, filter_: Sketch | None) -> Iterator[Found]:
-    pieces = []
+    """Near pairs of a range of cells, whose rows are read once, shard by shard."""
+    homes, guests = _Side(*group), _Side(*group)
     for shard in range(bench.shards):
-        table, starts = bench.get(f"texts/home-{shard}"), bench.get(f"texts/starts-{shard}")
+        starts = bench.get(f"texts/starts-{shard}")
+        homes.expect(values(starts, "home"))
+        guests.expect(values(starts, "visit"))
+    for shard in range(bench.shards):
+        table = bench.get(f"texts/home-{shard}")
+        if not len(table):
+            continue  # it does not even know how wide a vector is
+        starts, vectors, numbers = bench.get(f"texts/starts-{shard}"), matrix(table), integers(table, "number")
+        homes.add(values(starts, "home"), vectors, numbers)
         visit = values(bench.get(f"texts/visit-{shard}"), "place")
-        pieces.append((matrix(table), integers(table, "number"), visit,
-                       values(starts, "home"), values(starts, "visit")))  # fmt: skip
-    for cell in range(*group):
-        homes, guests = [], []
-        for vectors, numbers, visit, home, first in pieces:
-            here = slice(int(home[cell]), int(home[cell + 1]))
-            there = visit[int(first[cell]) : int(first[cell + 1])].astype(np.int64)
-            homes.append((vectors[here], numbers[here]))
-            guests.append((vectors[there], numbers[there]))
-        sides = [np.concatenate([side[k] for side in part]) for part in (homes, guests) for k in (0, 1)]
-        yield from within(sides[0], sides[1], sides[2], sides[3], near.threshold, filter_)
+        guests.add(values(starts, "visit"), vectors, numbers, visit)
+    for cell in range(group[1] - group[0]):
+        yield from within(*homes.cell(cell), *guests.cell(cell), near.threshold, filter_)
 
 
-def same_space(bench: Bench, pairs: Ints) -> npt.NDArray[np.bool_]:
-    """Which pairs of texts could be near-same at all (``text_keys``)."""
+class _Side:
+    """Rows of a range of cells, cell by cell, in memory that is asked for once."""
+
+    def __init__(self, first: int, end: int) -> None:
+        self.first, self.end = first, end
+        self.sizes: Ints = np.zeros(end - first, np.int64)
+        self._numbers: Ints = np.zeros(0, np.int64)
+        self._vectors: Vectors | None = None
+
+    def expect(self, starts: Ints) -> None:
+        """A shard's rows, told of before any is added."""
+        self.sizes = self.sizes + np.diff(starts[self.first : self.end + 1])
+
+    def add(self, starts: Ints, vectors: Vectors, numbers: Ints, places: Ints | None = None) -> None:
+        """A shard's rows, in the order of cells; ``places`` in the vectors, where that is not already theirs."""
+        if self._vectors is None:
+            self._vectors = np.empty((int(self.sizes.sum()), vectors.shape[1]), np.float32)
+            self._numbers = np.empty(len(self._vectors), np.int64)
+            self._starts = np.append(0, np.cumsum(self.sizes))
+            self._free = self._starts[:-1].copy()
+        low, high = int(starts[self.first]), int(starts[self.end])
+        own = np.diff(starts[self.first : self.end + 1])
+        runs = np.repeat(np.arange(len(own)), own)  # the cell of each row
+        into = self._free[runs] + np.arange(high - low) - (starts[self.first : self.end] - low)[runs]
+        taken = slice(low, high) if places is None else places[low:high]
+        self._vectors[into], self._numbers[into] = vectors[taken], numbers[taken]
+        self._free += own
+
+    def cell(self, number: int) -> tuple[Vectors, Ints]:
+        assert self._vectors is not None, "a range of cells without any text is no task"
+        here = slice(int(self._starts[number]), int(self._starts[number + 1]))
+        return self._vectors[here], self._numbers[here]
+
+
+def same_space(bench: Bench) -> Callable[[Ints, Ints], npt.NDArray[np.bool_]]:
+    """Says of pairs of texts which could be near-same at all (``text_keys``)."""
     spaces = values(bench.get("texts/ids"), "space")
-    return np.asarray(spaces[pairs[:, 0]] == spaces[pairs[:, 1]])
+    return lambda one, other: np.asarray(spaces[one] == spaces[other])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -64,9 +65,9 @@ def number(near: Near, bench: Bench) -> dict[str, Any]:
     unique, first = np.unique(ids, return_index=True)  # the first occurrence: the lowest shard
     spaces = np.concatenate([values(table, "space") for table in every])[first]
     bench.put("texts/ids", as_table(id=unique, space=spaces))
-    for shard in range(bench.shards):
-        mine = np.flatnonzero(home[first] == shard)
-        bench.put(f"texts/own-{shard}", as_table(number=mine.astype(np.int64), row=row[first[mine]]))
+    owner, row = home[first], row[first]
+    for shard, mine in _by_shard(owner, len(every)):
+        bench.put(f"texts/own-{shard}", as_table(number=mine, row=row[mine]))
     rows, numbers = len(unique), np.arange(len(unique))
     told: dict[str, Any] = {"rows": rows, "method": choose.method(rows, near.recall, near.exact_rows)}
     if not rows:
@@ -75,9 +76,9 @@ def number(near: Near, bench: Bench) -> dict[str, Any]:
 
     def vectors_of(places: Ints) -> Vectors:
         found = np.empty((len(places), told["dimensions"]), np.float32)
-        for shard, table in enumerate(every):
-            mine = np.flatnonzero(home[first[places]] == shard)
-            found[mine] = matrix(table)[row[first[places[mine]]]]
+        for shard, mine in _by_shard(owner[places], len(every)):
+            if len(mine):
+                found[mine] = matrix(every[shard])[row[places[mine]]]
         return found
 
     if told["method"] == "exact":
@@ -99,6 +100,14 @@ def number(near: Near, bench: Bench) -> dict[str, Any]:
     bench.put("texts/everyone", of_sketch(sketch.best(few, np.zeros(len(few), np.int64), near.threshold)))
     bench.put("texts/sampled", as_table(number=both, vector=sampled))
     return told | {"tuned_on": len(to_tune)}
+
+
+def _by_shard(owner: Ints, shards: int) -> Iterator[tuple[int, Ints]]:
+    """Each shard, and the places where it is the owner, in order."""
+    order = np.argsort(owner, kind="stable")
+    bounds = np.searchsorted(owner[order], np.arange(shards + 1))
+    for shard in range(shards):
+        yield shard, order[bounds[shard] : bounds[shard + 1]]
 
 
 def own(shard: int, bench: Bench) -> tuple[Ints, Vectors]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -15,12 +15,10 @@ from datagen.neighbours.keep import keep_first
 from datagen.neighbours.recall import Neighbours, measure
 from datagen.neighbours.search import Found
 from datagen.neighbours.tables import as_table, integers, matrix, to_sketch, values
-from datagen.neighbours.thin import thinned
+from datagen.neighbours.thin import gathered, thinned
 from datagen.rounds import Bench
 from datagen.stages.neighbours.text_cells import halves, members, same_space
 from datagen.stages.neighbours.text_keys import Near
-
-_HELD = 1_000_000  #: pairs gathered before they are thinned
 
 
 def search(near: Near, task: int, bench: Bench) -> dict[str, Any]:
@@ -33,7 +31,8 @@ def search(near: Near, task: int, bench: Bench) -> dict[str, Any]:
         found = members(near, bench.results["texts.groups"][0]["groups"][task], bench, filter_)
         exact_pairs = bench.get("texts/measured")
         found = _noted(found, exact_pairs, task, bench)
-    pairs = thinned(_held(found, bench))
+    same = same_space(bench)
+    pairs = gathered(piece.pairs[same(piece.pairs[:, 0], piece.pairs[:, 1])] for piece in found)
     bench.put(f"texts/pairs-{task}", as_table(better=pairs[:, 0], worse=pairs[:, 1]))
     return {"pairs": len(pairs)}
 
@@ -58,19 +57,6 @@ def lead(bench: Bench) -> dict[str, Any]:
         measured = measure(Neighbours(first, second, none, none), len(to_measure), noted.astype(np.int64))
         told |= asdict(measured)
     return told
-
-
-def _held(found: Iterable[Found], bench: Bench) -> Ints:
-    """Pairs that count, thinned whenever there are many."""
-    kept, held = [np.zeros((0, 2), np.int64)], 0
-    for piece in found:
-        pairs = piece.pairs[same_space(bench, piece.pairs)]
-        kept.append(pairs)
-        held += len(pairs)
-        if held > _HELD:
-            kept = [thinned(np.concatenate(kept))]
-            held = 0
-    return np.concatenate(kept)
 
 
 def _noted(found: Iterator[Found], known: pa.Table, task: int, bench: Bench) -> Iterator[Found]:

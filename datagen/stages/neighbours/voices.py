@@ -19,7 +19,7 @@ from datagen.neighbours.arrays import Ints, Vectors
 from datagen.neighbours.keep import keep_first
 from datagen.neighbours.search import inside
 from datagen.neighbours.tables import as_table, matrix, values
-from datagen.neighbours.thin import thinned
+from datagen.neighbours.thin import gathered
 from datagen.rounds import Bench, Results
 
 READS = ("recording_id", "speaker", "emotion_embedding")
@@ -112,8 +112,7 @@ class Voices:
 
 def _leaders(vectors: Vectors, threshold: float) -> Ints:
     """Place of each take's leader; takes come in the order of preference."""
-    found = [piece.pairs for piece in inside(vectors, np.arange(len(vectors)), threshold)]
-    pairs = thinned(np.concatenate([np.zeros((0, 2), np.int64), *found]))
+    pairs = gathered(piece.pairs for piece in inside(vectors, np.arange(len(vectors)), threshold))
     leader = keep_first(np.arange(len(vectors)), pairs)
     return np.where(leader < 0, np.arange(len(vectors)), leader)
 
