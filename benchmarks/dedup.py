@@ -2,9 +2,10 @@
 
 Vectors: 384 dimensions in 20,000 clusters, 5 % near-duplicates (cosine at least 0.95), 10 % hard negatives (0.80 to
 0.90), threshold 0.92, in a file. Every measurement is a process of its own: ours and exact search map the file and
-work with two threads, semhash gets it loaded. Times are without loading, those of the cheapest round; exact search and semhash have one. Processor
-seconds are judged, on both sides: others may share the machine, and with two threads the clock would show less on an
-idle one. Recall and precision are of rows removed, of a group of n near-duplicates n - 1.
+work with two threads, semhash gets it loaded. Times are without loading. Those of ours are of the cheapest round; exact
+search and semhash have one. Processor seconds are judged, on both sides: others may share the machine, and with two
+threads the clock would show less on an idle one. Recall and precision are of rows removed, of a group of n
+near-duplicates n - 1; that exactly one is left is judged of the groups in which all rows are near each other.
 
     python benchmarks/dedup.py [--sizes 100000 200000 1000000] [--rounds 3] [--recall 0.998] [--quick]
 
