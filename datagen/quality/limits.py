@@ -92,9 +92,10 @@ class Limits:
         config = self.config
         cap = math.inf if config.max_per_stratum is None else config.max_per_stratum
         if config.max_over_median is not None and len(left):
-            counts = np.bincount(self.strata.code[left])
-            counts = np.sort(counts[counts > 0])
-            median = counts[(len(counts) - 1) // 2]
+            # The median over clips, not over strata: a hundred strata of a few clips each (a language misheard, a small
+            # corpus beside a large one) would else decide how much of the large ones may stay.
+            counts = np.sort(np.bincount(self.strata.code[left]))
+            median = counts[np.searchsorted(np.cumsum(counts), (len(left) + 1) // 2)]
             cap = min(cap, max(math.ceil(config.max_over_median * median - 1e-9), config.min_per_stratum or 1))
         return cap
 

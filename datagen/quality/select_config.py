@@ -72,7 +72,7 @@ class SelectConfig(StageConfig):
     strata: tuple[str, ...] = ("emotion", "sex", "corpus", "speech_lang")
     max_per_stratum: int | None = Field(None, ge=1)
     max_over_median: float | None = Field(
-        None, ge=1, description="most clips of a stratum, in median strata; never cuts below the floor"
+        None, ge=1, description="most clips of a stratum, over those of the median clip's; never cuts below the floor"
     )
     min_per_stratum: int | None = Field(
         None, ge=1, description="no other limit takes a stratum (or what it holds of a limited kind) below this"

@@ -46,7 +46,7 @@ class Condense(Stage):
     """
 
     name: ClassVar[str] = "condense"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     table: ClassVar[str] = "clips"
     kind: ClassVar[Kind] = Kind.BARRIER
     Config: ClassVar[type[StageConfig]] = CondenseConfig

@@ -81,15 +81,24 @@ def test_cap_neutral_share_and_target_each_give_their_reason():
     assert Counter(found.reason.to_pylist()) == {None: 15, "select:target": 60}
 
 
-def test_no_stratum_is_many_times_the_median_one():
-    sizes = {"angry": 40, "happy": 12, "sad": 10, "fearful": 3, "neutral": 90}
-    rows = [clip(f"{emotion}{n:03}", emotion=emotion) for emotion, count in sizes.items() for n in range(count)]
-    chosen, found = choose(rows, max_over_median=2.0)
-    kept = Counter(row["emotion"] for row in rows if row["clip_id"] in chosen)
-    assert kept == {"angry": 24, "happy": 12, "sad": 10, "fearful": 3, "neutral": 24}
+def of_sizes(sizes, column="emotion"):
+    return [clip(f"{name}{n:05}", **{column: name}) for name, count in sizes.items() for n in range(count)]
+
+
+def test_no_stratum_is_many_times_the_one_of_the_median_clip():
+    rows = of_sizes({"angry": 40, "happy": 20, "sad": 18, "fearful": 3, "neutral": 30})
+    chosen, found = choose(rows, max_over_median=1.2)
+    assert tally(rows, chosen) == {"angry": 36, "happy": 20, "sad": 18, "fearful": 3, "neutral": 30}
     assert set(found.reason.drop_null().to_pylist()) == {"select:cap"}
-    floor, _ = choose(rows, max_over_median=1.0, min_per_stratum=30)
-    assert len(floor) == 30 + 12 + 10 + 3 + 30
+    floor, _ = choose(rows, max_over_median=1.0, min_per_stratum=35)
+    assert len(floor) == 35 + 20 + 18 + 3 + 30
+
+
+def test_many_strata_of_a_few_clips_do_not_bring_the_large_ones_down():
+    """Misheard languages, or small corpora beside a large one."""
+    rows = of_sizes({"en": 1000, "de": 900} | {f"x{n}": 3 for n in range(60)}, "speech_lang")
+    chosen, _ = choose(rows, max_over_median=1.5, min_per_stratum=10, strata=["speech_lang"])
+    assert len(chosen) == len(rows)
 
 
 def test_an_exempt_corpus_is_left_whole_and_counts_for_nothing():
