@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from datagen.quality.richness import PARTS, Weights, richness
+from datagen.quality.richness import PARTS, Weights, _medians, richness
 
 
 def of(columns, weights=None):
@@ -94,3 +96,15 @@ def test_richness_is_between_0_and_1_and_the_same_for_any_order():
     order = random.permutation(rows)
     shuffled, _ = richness(table.take(order))
     assert np.array_equal(shuffled, total[order], equal_nan=True)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 5), st.sampled_from([-3.5, -1.0, -0.0, 0.0, 0.25, 1.0, 7.0])), max_size=40),
+    groups=st.integers(6, 9),
+)
+def test_medians_of_groups_are_those_of_each_alone(rows: list[tuple[int, float]], groups: int) -> None:
+    value, group = np.array([v for _, v in rows], float), np.array([g for g, _ in rows], np.int64)
+    alone = [np.median(value[group == g]) if (group == g).any() else np.nan for g in range(groups)]
+    assert np.array_equal(_medians(value, group, groups), alone, equal_nan=True)
+    assert _medians(value[:0], group[:0], 0).shape == (0,)
