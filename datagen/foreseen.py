@@ -24,7 +24,7 @@ def foreseen(space: Workspace) -> list[str]:
     clips = _clips(space)
     if clips is not None:
         return feasible.try_out(clips, config, stage.seed)
-    return feasible.foresee(feasible.look_at(space.ledger.live, BYTES_PER_SECOND), config)
+    return feasible.foresee(feasible.look_at(space.ledger.live, BYTES_PER_SECOND, config.exempt), config)
 
 
 def _clips(space: Workspace) -> pa.Table | None:

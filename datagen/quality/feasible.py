@@ -27,15 +27,16 @@ _NAMED = 6  #: strata named in a sentence
 
 @dataclass(frozen=True)
 class Input:
-    """What an input says of itself."""
+    """What an input says of itself, but for what select leaves alone."""
 
     hours: float
     emotions: Mapping[tuple[str, str], int]  #: labels by (corpus, emotion)
     unlabelled: int  #: recordings that nobody gave an emotion
 
 
-def look_at(sources: pa.Table, bytes_per_second: float) -> Input:
-    """Sum up ``tables.SOURCES``; lengths that are not announced are guessed from sizes."""
+def look_at(sources: pa.Table, bytes_per_second: float, exempt: Sequence[str] = ()) -> Input:
+    """Sum up ``tables.SOURCES`` but for the exempt corpora; lengths that are not announced are guessed from sizes."""
+    sources = sources.filter(pc.invert(pc.is_in(sources["corpus"], pa.array(exempt, pa.string()))))
     guessed = pc.divide(pc.cast(sources["size_bytes"], pa.float64()), bytes_per_second)
     seconds = pc.fill_null(pc.coalesce(sources["seconds_hint"], guessed), 0.0).to_numpy()
     notes = sources["annotations"]
@@ -76,9 +77,11 @@ def foresee(known: Input, config: SelectConfig) -> list[str]:
     labels = sum(known.emotions.values())
     neutral = sum(count for (_, emotion), count in known.emotions.items() if emotion == "neutral")
     if share is not None and share < 1 and labels and neutral == labels:
+        floor = config.min_per_stratum
+        left = "no clip with an emotion" if floor is None else f"no more than {floor} such clips of a stratum"
         found.append(
             f"select.max_neutral_share is {share:g}, but all {labels} emotions that the corpora give are neutral: "
-            "unless a model hears others, nothing could be kept. Leave the setting out, or add other emotions"
+            f"unless a model hears others, {left} could be kept. Leave the setting out, or add other emotions"
         )
     if config.min_per_stratum is None or not known.emotions or "emotion" not in config.strata:
         return found

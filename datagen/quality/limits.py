@@ -193,7 +193,7 @@ class Limits:
         if self.config.min_per_stratum is None and not self.fixed[self.rows[neutral]].any():
             raise RunError(
                 f"select.max_neutral_share is {share:g}, but all {int(neutral.sum())} clips with an emotion are "
-                "neutral: nothing could be kept. Leave the setting out, or add clips with other emotions"
+                "neutral: none of them could be kept. Leave the setting out, or add clips with other emotions"
             )
 
 

@@ -25,7 +25,8 @@ def sources(emotions, corpus="emodb", seconds=3.0):
 
 
 def told(source, **settings):
-    return feasible.foresee(feasible.look_at(source, 32_000), SelectConfig(**settings))
+    config = SelectConfig(**settings)
+    return feasible.foresee(feasible.look_at(source, 32_000, config.exempt), config)
 
 
 def test_an_input_sums_up_its_labels_by_the_published_names():
@@ -61,9 +62,19 @@ def test_floors_that_overfill_the_target():
 
 def test_nothing_but_neutral():
     (line,) = told(sources(["neutral"] * 5), max_neutral_share=0.5)
-    assert "all 5 emotions" in line
+    assert "all 5 emotions" in line and "no clip with an emotion" in line
+    (line, _) = told(sources(["neutral"] * 5), max_neutral_share=0.5, min_per_stratum=10)
+    assert "no more than 10 such clips of a stratum" in line
     assert told(sources(["neutral"] * 5 + ["sad"]), max_neutral_share=0.5) == []
     assert told(sources(["neutral"] * 5), max_neutral_share=1.0) == []
+
+
+def test_exempt_corpora_fill_nothing_and_lack_nothing():
+    both = pa.concat_tables([sources(["neutral"] * 20), sources(["sad"] * 4, "bench", 3600.0)])
+    limits = {"max_neutral_share": 0.5, "min_per_stratum": 10, "target_hours": 1}
+    assert not any(word in line for line in told(both, **limits) for word in ("target_hours", "all 20 emotions"))
+    short, neutral = told(both, **limits, exempt=["bench"])  # and no word of sad/bench (4)
+    assert "about 0.0167 h" in short and "all 20 emotions" in neutral
 
 
 def test_shortfalls_become_one_sentence_per_limit():
