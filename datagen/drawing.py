@@ -72,7 +72,7 @@ def bars(axes: Axes, names: Sequence[str], parts: Sequence[tuple[str, Sequence[f
 
 def names_down(axes: Axes, names: Sequence[str], width: int = 22) -> None:
     """Names of horizontal bars down the left side, lines of the scale behind them."""
-    axes.set_yticks(range(len(names)), [plain(name, width) for name in names])
+    axes.set_yticks(range(len(names)), [brief(name, width) for name in names])
     axes.set_ylim(max(len(names), 6) - 0.5, -0.5)  # two bars stay bars and do not become walls
     axes.xaxis.grid(True, color=GRID, zorder=0)
     axes.set_axisbelow(True)
@@ -91,6 +91,19 @@ def legend_above(axes: Axes) -> None:
         columnspacing=1,
         borderpad=0.2,
     )
+
+
+def brief(name: str, width: int) -> str:
+    """A name in at most ``width`` characters: its middle goes, because names of a kind often begin alike.
+
+    >>> brief("films and series, season 12", 16)
+    'films an…ason 12'
+    """
+    line = plain(name, 1000)
+    if len(line) <= width:
+        return line
+    end = (width - 1) // 2
+    return line[: width - 1 - end].rstrip() + "…" + line[len(line) - end :].lstrip()
 
 
 def short(value: float) -> str:

@@ -9,18 +9,20 @@ import struct
 import subprocess
 import sys
 from html.parser import HTMLParser
+from itertools import pairwise
 from unittest.mock import patch
 
 import pyarrow as pa
 import pytest
 import soundfile
 
-from datagen import condense_report, config
-from datagen.condense_report import pictures
+from datagen import condense_report, config, drawing
+from datagen.condense_report import pictures, voice
 from datagen.export.card.left_out import condensation
 from datagen.files import Files
 from datagen.quality import condensed
 from datagen.run import Options, execute
+from datagen.tables import EMOTIONS
 from datagen.testing.runs import memory_run
 from datagen.testing.speech import synth
 from tests.quality.test_condensed import ROWS, clip, figures, split
@@ -96,8 +98,9 @@ def test_figures_pictures_and_a_page_that_needs_nothing_beside_it(files, rich):
     page = Tags(read(files))
     shown = [base64.b64decode(value.partition(",")[2]) for key, value in page.attributes if key == "src"]
     assert shown == [files.read(name) for name in names[:4]]
-    assert "33 clips, 33.0 h → 25 clips, 25.0 h" in page.text
-    assert re.search(r"duplicate:acoustic\s*3\s*3\.00", page.text) and "“text 0”" in page.text
+    assert "33 clips, 33 h 00 min → 25 clips, 25 h 00 min" in page.text
+    assert re.search(r"duplicate:acoustic\s*the same recording.*re-cut\s*3\s*3 h 00 min", page.text)
+    assert "“text 0”" in page.text
 
 
 def test_the_same_figures_are_the_same_bytes_in_another_process(files, rich, tmp_path):
@@ -167,6 +170,45 @@ def test_many_strata_and_reasons_are_added_up(rich):
     assert width == 1320 and height < 1000
 
 
+def test_names_that_begin_alike_stay_different():
+    names = [f"films and television series of the nineties, season {n}" for n in range(20)]
+    assert len({drawing.brief(name, 18) for name in names}) == 20
+    assert max(len(drawing.brief(name, 18)) for name in names) <= 18 and drawing.brief("short", 18) == "short"
+
+
+def test_names_of_emotions_do_not_lie_over_each_other():
+    """The middles of emotions are often close: what models hear as valence hardly differs."""
+    names = sorted(set(EMOTIONS))
+    corners = voice.beside(names, [(330.0 - n, 2.0 + n) for n in range(len(names))])
+    assert all(left >= 0 and left + 5.8 * len(name) <= 340 for name, (left, _) in zip(names, corners, strict=True))
+    heights = sorted(bottom for _, bottom in corners)
+    assert min(b - a for a, b in pairwise(heights)) >= 13 and heights[0] >= 0 and heights[-1] <= 240 - 13
+    [(left, bottom)] = voice.beside(["sad"], [(100.0, 100.0)])
+    assert left == 107 and abs(bottom + 6.5 - 100) <= 0.5, "a name alone stands beside its dot"
+
+
+def test_without_any_emotion_the_bars_still_have_a_legend():
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    pictures._distributions(figure, artifact([clip(n) for n in range(4)]))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["before: 4 clips", "after: 4 clips"]
+
+
+def test_the_page_speaks_in_units_and_says_what_was_looked_for(files, rich, undrawn):
+    more = {
+        "levels": {"acoustic": "not searched: no stage neighbours"},
+        "gates": {"snr_db": {"alone": 5, "missing": 7, "removed": 4}},  # as JSON sorts them
+        "shortfalls": [{"kind": "min_per_stratum", "stratum": "sad/f", "wanted": 10, "has": 3}],
+        "shortfalls_in_all": 1,
+    }
+    condense_report.write(files, rich | more | {"before": rich["before"] | {"hours": 0.5, "neutral_share": 0.2366}})
+    text = Tags(read(files)).text
+    assert "30 min 00 s" in text and "23.7%" in text and "acoustic: not searched: no stage neighbours" in text
+    assert re.search(r"gate\s*alone\s*removed\s*missing\s*snr_db\s*5\s*4\s*7", text)
+    assert "select.min_per_stratum is 10, but there are fewer of sad/f (3)" in text
+
+
 # --- Strangers' texts ---------------------------------------------------------------------------------------
 
 
@@ -231,7 +273,20 @@ def test_the_summary_says_how_much_better_balanced_it_is():
         "6 clips, 6 h 00 min -> 4 clips, 4 h 00 min",
         "neutral 50% -> 50%; evenness of emotions 0.90 -> 0.75; of strata 1.00 -> 0.77",
     ]
-    assert condense_report.summary(artifact([clip(0)])) == ["1 clips, 1 h 00 min -> 1 clips, 1 h 00 min"]
+    assert condense_report.summary(artifact([clip(0)])) == ["1 clip, 1 h 00 min -> 1 clip, 1 h 00 min"]
+
+
+def test_the_summary_says_which_limits_are_not_met_and_what_a_grown_corpus_changed():
+    shortfalls = [
+        {"kind": "max_neutral_share", "stratum": None, "wanted": 0.15, "has": 0.5},
+        {"kind": "min_per_stratum", "stratum": "sad/f", "wanted": 10, "has": 3},  # small strata are no news
+    ]
+    change = {"still_kept": 3, "kept_before": 4, "added_of_new": 1, "new_clips": 1_200}
+    told = condense_report.summary(artifact() | {"shortfalls": shortfalls, "change": change})[2:]
+    assert told == [
+        "since the last selection: 3 of 4 clips stay, 1 of 1,200 new ones are added",
+        "not met: select.max_neutral_share is 0.15, but floors and what was kept before leave a share of 0.5",
+    ]
 
 
 def test_a_run_ends_with_its_report(tmp_path, capsys):

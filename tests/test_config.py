@@ -58,6 +58,16 @@ def test_mistakes_are_named_with_the_mend(tmp_path, sets, message):
         config.load(write(tmp_path), sets=sets)
 
 
+def test_contradictions_are_told_without_a_dump_of_the_section():
+    both = "stages.condense.select={target_clips: 5, target_hours: 1}"
+    with pytest.raises(UsageError) as raised:
+        config.load("cpqa", sets=[both])
+    assert str(raised.value) == (
+        "recipe cpqa: stages.condense.select: target_clips and target_hours are both set: one of them decides; "
+        "leave the other out"
+    )
+
+
 def test_unknown_recipes_get_a_suggestion():
     with pytest.raises(UsageError, match="did you mean 'cpqa'"):
         config.load("cpqaa")

@@ -65,14 +65,29 @@ def _current(files: Files, artifact: dict[str, Any]) -> bool:
 
 
 def summary(artifact: dict[str, Any]) -> list[str]:
-    """One or two lines for a terminal: clips and hours before and after, and how balanced they are."""
+    """A few lines for a terminal: clips and time before and after, how balanced they are, which limits are not met."""
     if not drawable(artifact):
         return []
+    from datagen.condense_report.panels import clips
+    from datagen.quality.feasible import sentences
+
     before, after = artifact["before"], artifact["after"]
-    sizes = [f"{state['clips']:,} clips, {duration(state['hours'] * 3600)}" for state in (before, after)]
+    sizes = [f"{clips(state['clips'])}, {duration(state['hours'] * 3600)}" for state in (before, after)]
     moved = [
         f"{told} {shown(before[measure])} -> {shown(after[measure])}"
         for measure, told, shown in _BALANCE
         if before.get(measure) is not None and after.get(measure) is not None
     ]
-    return [" -> ".join(sizes), *(["; ".join(moved)] if moved else [])]
+    # that small strata are small is nothing to act upon, and stands on the page
+    limits = [each for each in artifact.get("shortfalls") or () if each["kind"] != "min_per_stratum"]
+    lacking = [f"not met: {told}" for told in sentences(limits)]
+    return [" -> ".join(sizes), *(["; ".join(moved)] if moved else []), *_grown(artifact.get("change")), *lacking]
+
+
+def _grown(change: dict[str, Any] | None) -> list[str]:
+    """What became of the last selection, where there was one."""
+    if not change:
+        return []
+    stays = f"{change['still_kept']:,} of {change['kept_before']:,} clips stay"
+    added = f"{change['added_of_new']:,} of {change['new_clips']:,} new ones are added"
+    return [f"since the last selection: {stays}, {added}"]

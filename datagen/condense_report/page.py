@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from datagen.condense_report.panels import Report, amount
+from datagen.condense_report.panels import Report, amount, clips
 from datagen.export.escape import plain
+from datagen.progress import duration
+from datagen.quality.feasible import sentences
 from datagen.quality.states import STATES
 
 #: Measure -> what it says, in the order of the page.
 MEASURES = {
     "clips": "clips",
-    "hours": "hours",
+    "hours": "time",
     "speakers": "named speakers",
     "labelled": "clips with an emotion",
     "neutral_share": "neutral share of these",
@@ -39,6 +41,17 @@ _CHANGE = {
     "added_of_new": "of these kept",
     "added_of_dropped_before": "dropped then, kept now",
 }
+_REASONS = {
+    "duplicate:content": "the same samples as a clip that stays",
+    "duplicate:acoustic": "the same recording as a clip that stays: re-encoded, re-sampled, louder or re-cut",
+    "duplicate:semantic": "one more take that no measurement tells from those that stay",
+    "gate": "did not pass this gate",
+    "select:cap": "beyond the largest size of its stratum",
+    "select:neutral_share": "beyond the share of neutral clips",
+    "select:cue_relation": "beyond the share of its relation of words and voice",
+    "select:target": "beyond the target size",
+}
+_GATE_COUNTS = ("alone", "removed", "missing")
 _STATES = ("all clips", "without copies", "selected")  #: in words
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _STYLE = """
@@ -55,13 +68,14 @@ code { font-size: 13px; color: #5f6f7c; } .wide { overflow-x: auto; }
 def page(report: Report, pictures: Mapping[str, tuple[bytes, str]]) -> str:
     """The whole page; ``pictures`` are (PNG bytes, what it shows) by file name."""
     before, after = report["before"], report["after"]
-    lead = f"{_number(before['clips'])} clips, {amount(before['hours'])} h → {_number(after['clips'])} clips, "
+    lead = " → ".join(f"{clips(state['clips'])}, {_time(state['hours'])}" for state in (before, after))
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
         '<meta name="viewport" content="width=device-width">',
         f"<title>Condensation</title><style>{_STYLE}</style>",
-        f'<h1>Condensation</h1><p class="lead">{lead}{amount(after["hours"])} h</p>',
+        f'<h1>Condensation</h1><p class="lead">{lead}</p>',
+        _levels(report),
         _measures(report),
         *(_picture(data, shown) for data, shown in pictures.values()),
         _dropped(report),
@@ -96,6 +110,22 @@ def _number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"
 
 
+def _time(hours: float) -> str:
+    return duration(hours * 3600)
+
+
+#: How measures are shown that are neither counts nor numbers from 0 to 1.
+_SHOWN: dict[str, Callable[[float], str]] = {
+    "hours": _time,
+    "neutral_share": "{:.1%}".format,
+    "stratum_max_min_ratio": amount,
+}
+
+
+def _measure(name: str, value: Any) -> str:
+    return _SHOWN.get(name, _number)(value) if value is not None else "–"
+
+
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> str:
     """Cells are markup already; the first ``words`` columns are words, the others numbers."""
 
@@ -114,7 +144,7 @@ def _section(name: str, *parts: str) -> str:
 def _measures(report: Report) -> str:
     states = [report[state] for state in STATES]
     rows = [
-        (told, *(_number(state.get(name)) for state in states))
+        (told, *(_measure(name, state.get(name)) for state in states))
         for name, told in MEASURES.items()
         if any(state.get(name) is not None for state in states)
     ]
@@ -125,27 +155,38 @@ def _picture(data: bytes, shown: str) -> str:
     return f'<img alt="{html.escape(shown)}" src="data:image/png;base64,{base64.b64encode(data).decode()}">'
 
 
+def _levels(report: Report) -> str:
+    """What was looked for: where a recipe leaves a search out, nothing found does not mean nothing there."""
+    told = "; ".join(f"{_text(name)}: {_text(how)}" for name, how in (report.get("levels") or {}).items())
+    return f"<p>Copies and repeats looked for: {told}.</p>" if told else ""
+
+
 def _dropped(report: Report) -> str:
     rows = [
-        (f"<code>{_text(name)}</code>", _number(count), amount(report["dropped_hours"][name]))
+        (
+            f"<code>{_text(name)}</code>",
+            _REASONS.get(name) or _REASONS.get(name.partition(":")[0], ""),
+            _number(count),
+            _time(report["dropped_hours"][name]),
+        )
         for name, count in report["dropped"].items()
     ]
-    return _section("Dropped", _table(("reason", "clips", "hours"), rows) if rows else "<p>Nothing.</p>")
+    return _section("Dropped", _table(("reason", "the clip", "clips", "time"), rows, 2) if rows else "<p>Nothing.</p>")
 
 
 def _gates(report: Report) -> str:
     gates = report.get("gates")
     if not gates:
         return ""
-    columns = list(dict.fromkeys(name for counts in gates.values() for name in counts))
     rows = [
-        (f"<code>{_text(gate)}</code>", *(_number(counts.get(c)) for c in columns)) for gate, counts in gates.items()
+        (f"<code>{_text(gate)}</code>", *(_number(counts.get(name)) for name in _GATE_COUNTS))
+        for gate, counts in gates.items()
     ]
     return _section(
         "Gates",
         "<p>Clips that each gate would remove alone, those it removed of what the gates before it had left, and those "
         "of which nothing was measured.</p>",
-        _table(("gate", *map(_text, columns)), rows),
+        _table(("gate", *_GATE_COUNTS), rows),
     )
 
 
@@ -153,12 +194,10 @@ def _shortfalls(report: Report) -> str:
     lacking = report.get("shortfalls")
     if not lacking:
         return ""
-    columns = list(dict.fromkeys(name for each in lacking for name in each))
-    rows = [[_text(each.get(column)) for column in columns] for each in lacking]
     hidden = report["shortfalls_in_all"] - len(lacking)
     return _section(
         "What could not be had",
-        _table([_text(column) for column in columns], rows, len(columns)),
+        *(f"<p>{_text(told, 1000)}</p>" for told in sentences(lacking)),
         f"<p>And {hidden:,} more.</p>" if hidden else "",
     )
 

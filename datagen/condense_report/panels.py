@@ -24,5 +24,9 @@ def moved(before: Report, after: Report, measure: str, name: str) -> str:
     return "" if None in values else f"{name} {values[0]:.2f} → {values[1]:.2f}"
 
 
+def clips(number: int) -> str:
+    return f"{number:,} {'clip' if number == 1 else 'clips'}"
+
+
 def amount(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -13,7 +13,7 @@ import numpy as np
 
 from datagen import drawing
 from datagen.condense_report import voice
-from datagen.condense_report.panels import AFTER, BEFORE, Report, amount, heading, moved
+from datagen.condense_report.panels import AFTER, BEFORE, Report, amount, clips, heading, moved
 from datagen.drawing import GRID, MUTED, Axes, Figure, time_unit
 from datagen.tables import EMOTIONS
 
@@ -94,20 +94,21 @@ def _distributions(figure: Figure, report: Report) -> None:
             drawing.nothing(axes, "not known of any clip")
             continue
         _pairs(axes, [name for name, _ in rows], [row["clips"] for _, row in rows])
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9)
+    legends = [axes.get_legend_handles_labels() for axes in figure.axes]
+    shown = next((legend for legend in legends if legend[0]), None)
+    if shown:
+        figure.legend(*shown, loc="outside lower center", ncols=2, fontsize=9)
 
 
-def _pairs(axes: Axes, names: Sequence[str], clips: Sequence[Report]) -> None:
+def _pairs(axes: Axes, names: Sequence[str], counts: Sequence[Report]) -> None:
     """Two bars per name: its share before and after, in per cent of the clips of that state."""
     places = np.arange(len(names))
     widest = 0.0
     for offset, state, colour in ((-0.19, "before", BEFORE), (0.19, "after", AFTER)):
-        counted = np.array([row[state] for row in clips], float)
+        counted = np.array([row[state] for row in counts], float)
         share = 100 * counted / max(counted.sum(), 1)
         widest = max(widest, float(share.max()))
-        label = f"{state}: {int(counted.sum()):,} clips"
+        label = f"{state}: {clips(int(counted.sum()))}"
         axes.barh(places + offset, share, height=0.36, color=colour, label=label)
         for place, value, number in zip(places, share, counted, strict=True):
             text = f" {value:.0f} %  ({int(number):,})" if number else " none"
@@ -130,7 +131,7 @@ def _strata(figure: Figure, report: Report) -> None:
     before, after = report["before"], report["after"]
     figures = [
         f"{before['strata']:,} strata → {after['strata']:,}",
-        moved(before, after, "stratum_evenness", "evenness"),
+        moved(before, after, "stratum_evenness", "by clips: evenness"),
     ]
     ratios = [state.get("stratum_max_min_ratio") for state in (before, after)]
     if None not in ratios:
@@ -191,8 +192,8 @@ def _steps(axes: Axes, report: Report) -> None:
         colour = KINDS.get(kind, "#8c98a1")
         axes.barh(place, hours * factor, left=(stays - hours) * factor, height=0.66, color=colour, label=label)
         axes.plot([stays * factor] * 2, [place - 1, place + 0.33], color=GRID, linewidth=1, zorder=0)
-        clips = report["dropped"].get(reason)
-        told = f"  −{amount(hours * factor)}" + ("" if clips is None else f" ({clips:,} clips)")
+        number = report["dropped"].get(reason)
+        told = f"  −{amount(hours * factor)}" + ("" if number is None else f" ({clips(number)})")
         axes.text(stays * factor, place, told, va="center", fontsize=8, color=MUTED)
         stays -= hours
     axes.barh(len(reasons) + 1, after * factor, height=0.66, color=AFTER)
@@ -222,4 +223,5 @@ def _richness(axes: Axes, report: Report) -> None:
     axes.yaxis.grid(True, color=GRID, zorder=0)
     axes.set_axisbelow(True)
     axes.set_xlim(0, 1)
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.2)  # room for the legend
     axes.legend(loc="upper right", fontsize=8)

@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from datagen.condense_report.panels import Report, heading
+from datagen.condense_report.panels import Report, clips, heading
 from datagen.drawing import INK, Axes, Figure
 from datagen.export.escape import plain
 from datagen.quality.distributions import Floats
+
+#: In points: about how wide and high a panel is, how wide a bold letter and how high a line.
+_PANEL, _LETTER, _LINE = (340.0, 240.0), 5.8, 13.0
 
 
 def paint(figure: Figure, report: Report) -> None:
@@ -21,7 +24,7 @@ def paint(figure: Figure, report: Report) -> None:
     panels = figure.subplots(1, 2)
     for axes, grid, state in zip(panels, maps, ("before", "after"), strict=True):
         counted = sum(cell[_place(state)] for cell in found["cells"])
-        heading(axes, state.capitalize(), f"{counted:,} clips measured")
+        heading(axes, state.capitalize(), f"{clips(counted)} measured")
         shown = np.ma.masked_equal(grid, 0)
         image = axes.pcolormesh(shown, cmap=_blues(), vmin=0, vmax=most, edgecolors="white", linewidth=0.3)
         _ticks(axes.set_xticks, found["bins"][0])
@@ -84,15 +87,42 @@ def _arousal(found: Report, state: str) -> Floats:
 
 
 def _centres(axes: Axes, found: Report, state: str) -> None:
-    """Where the middle of each emotion lies."""
+    """Where the middle of each emotion lies; the names stand beside the dots, none over another."""
+    names, middles = [], []
     for number, name in enumerate(_labels(found)[:-1]):
         cells = np.array([cell for cell in found["cells"] if cell[2] == number], float).reshape(-1, 6)
         weight = cells[:, _place(state)]
         if weight.sum() == 0:
             continue
         x, y = ((cells[:, axis] + 0.5) @ weight / weight.sum() for axis in (0, 1))
-        axes.plot(x, y, "o", markersize=6, color="#e69f00", markeredgecolor="white", markeredgewidth=1)
+        names.append(name)
+        middles.append((float(x), float(y)))
+    bins = (len(found["bins"][0]), len(found["bins"][1]))
+    points = [(x / bins[0] * _PANEL[0], y / bins[1] * _PANEL[1]) for x, y in middles]
+    for name, middle, (x, y), (left, bottom) in zip(names, middles, points, beside(names, points), strict=True):
+        away = abs(bottom + _LINE / 2 - y) > _LINE
+        axes.plot(*middle, "o", markersize=6, color="#e69f00", markeredgecolor="white", markeredgewidth=1)
         axes.annotate(
-            name, (x, y), (6, 3), textcoords="offset points", fontsize=8, color=INK, fontweight="bold",
+            name, middle, (left - x, bottom - y), textcoords="offset points", fontsize=8, color=INK, fontweight="bold",
             bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.75, "linewidth": 0},
+            arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.6} if away else None,
         )  # fmt: skip
+
+
+def beside(names: Sequence[str], points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Lower left corners of names next to their points, on a panel of ``_PANEL`` points, none over another.
+
+    Each takes the free line nearest to its point; the order of the names decides who chooses first.
+    """
+    taken: list[tuple[float, float, float]] = []  # left, right, bottom
+    for name, (x, y) in zip(names, points, strict=True):
+        width = _LETTER * len(name)
+        left = x + 7 if x + 7 + width <= _PANEL[0] else x - 7 - width
+        lines = sorted(np.arange(0, _PANEL[1] - _LINE + 1), key=lambda bottom: abs(bottom + _LINE / 2 - y))
+        free = (
+            float(bottom)
+            for bottom in lines
+            if not any(left < end and start < left + width and abs(bottom - low) < _LINE for start, end, low in taken)
+        )
+        taken.append((left, left + width, next(free, y)))
+    return [(left, bottom) for left, _, bottom in taken]
