@@ -6,12 +6,14 @@ from collections import Counter, deque
 from typing import Any
 
 from datagen.barrier import FINISH
+from datagen.digest import of_value
 from datagen.rounds import Rounds
 from datagen.store import Store, Unit
 
 
 class Agenda:
-    """The driver's notes on one ``Rounds`` unit. What an earlier driver had done counts as done.
+    """The driver's notes on one ``Rounds`` unit. What an earlier driver had done counts as done, if it was done with
+    the very same settings: those that are no part of the key (memory) decide how the work was cut into tasks.
 
     ``round``: the present one, None when only the commit is left. ``todo``: numbers of its tasks not yet sent.
     """
@@ -26,6 +28,7 @@ class Agenda:
         self._at = -1
         self._done: dict[int, dict[str, Any]] = {}
         self._total = 0
+        store.work_with(unit, of_value(stage.config.model_dump(mode="json")))
         self._advance()
 
     @property

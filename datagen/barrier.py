@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from datagen.commit import record_of, tally, write_shard
 from datagen.digest import of_value
 from datagen.errors import RowError, RunError
-from datagen.job import Job
+from datagen.job import Brief, Job
 from datagen.part import checked
 from datagen.rounds import Results, Rounds
 from datagen.stage import Stage
@@ -100,11 +100,17 @@ class RunBench:
         return self.store.files.map_arrow(f"{self.unit.scratch}/tables/{name}.arrow")
 
 
+def _bench(store: Store, job: Job) -> RunBench:
+    assert job.brief is not None
+    brief: Brief = job.brief.get()
+    return RunBench(store, job.unit, brief.plans, brief.results)
+
+
 def task(store: Store, stage: Rounds, job: Job) -> dict[str, Any]:
     """Do one task of a round and park its result, which is returned."""
     assert job.round is not None
     name, number = job.round
-    bench = RunBench(store, job.unit, job.plans, job.results)
+    bench = _bench(store, job)
     started = time.perf_counter()
     found = _finish(store, stage, bench, number) if name == FINISH else stage.work(name, number, bench)
     result = {"found": found, "seconds": round(time.perf_counter() - started, 6)}
@@ -122,13 +128,13 @@ def _finish(store: Store, stage: Rounds, bench: RunBench, shard: int) -> dict[st
 
 
 def conclude(store: Store, stage: Rounds, job: Job) -> dict[str, Any]:
-    """Commit a barrier whose rounds are all done. ``job.results`` holds what the tasks returned."""
-    bench = RunBench(store, job.unit, job.plans, job.results)
-    done = job.results[FINISH]
+    """Commit a barrier whose rounds are all done. The brief holds what the tasks returned."""
+    bench = _bench(store, job)
+    done = bench.results[FINISH]
     rejects = [bench.get(f"rejects-{shard}") for shard, found in enumerate(done) if found["rejects"]]
     store.write_rejects(job.unit, pa.concat_tables([REJECTS.empty_table(), *rejects]))
-    digests = {str(plan.shard): found["digests"] for plan, found in zip(job.plans, done, strict=True)}
-    own = {name: results for name, results in job.results.items() if name != FINISH}
+    digests = {str(plan.shard): found["digests"] for plan, found in zip(bench.plans, done, strict=True)}
+    own = {name: results for name, results in bench.results.items() if name != FINISH}
     return _commit(store, job, _summed(found["tally"] for found in done), digests, stage.conclude(own), job.seconds)
 
 

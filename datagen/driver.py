@@ -19,9 +19,9 @@ from typing import Any
 from datagen import pieces, pools, sink
 from datagen.agenda import Agenda
 from datagen.errors import EnvironmentFault, RunError, UsageError
-from datagen.executors.base import Completion, Executor, Fate, PoolSpec, Task
+from datagen.executors.base import Completion, Executor, Fate, PoolSpec, Shared, Task
 from datagen.executors.recovery import MOST_LOST, Action, Piece, after_failure
-from datagen.job import Job, Refused
+from datagen.job import Brief, Job, Refused
 from datagen.pipeline import Pipeline
 from datagen.plan import Plan, Wanted
 from datagen.progress import EventLog, Tally, View
@@ -55,6 +55,8 @@ class Work:
     losses: int = 0
     seconds: Sequence[float] | None = None  #: audio seconds per row
     agenda: Agenda | None = None  #: of a barrier worked on in rounds
+    brief: Shared | None = None  #: for the tasks of ...
+    briefed: str | None = None  #: ... this round
 
     @property
     def sendable(self) -> bool:
@@ -353,7 +355,10 @@ class Driver:
 
     def _send_round(self, pool: str, work: Work, agenda: Agenda) -> None:
         """A task of the present round, or the commit when there are no rounds left."""
-        job = replace(work.job, results=dict(agenda.results))
+        if work.brief is None or work.briefed != agenda.round:
+            work.brief = self.executor.share(Brief(work.job.plans, dict(agenda.results)))
+            work.briefed = agenda.round
+        job = replace(work.job, plans=(), brief=work.brief)
         if agenda.round is not None:
             job = replace(job, round=(agenda.round, agenda.todo.popleft()))
         else:

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,10 +99,12 @@ class Files:
             writer.write_table(table)
 
     def map_arrow(self, name: str) -> pa.Table:
-        """A table of ``write_arrow``: mapped where it is local, else read."""
+        """A table of ``write_arrow``, mapped into memory; of a store that is elsewhere, from a copy without a name."""
         if self.local:
             return pa.ipc.open_file(pa.memory_map(self.path(name))).read_all()
-        return pa.ipc.open_file(pa.py_buffer(self.read(name))).read_all()
+        with tempfile.NamedTemporaryFile() as copy:  # it lives until nobody looks at the table any more
+            self.fs.get_file(self.path(name), copy.name)
+            return pa.ipc.open_file(pa.memory_map(copy.name)).read_all()
 
     def row_count(self, name: str) -> int:
         """Rows of a Parquet file; reads its footer only."""

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from datagen.executors.base import Shared
+from datagen.rounds import Results
 from datagen.store import ReadPlan, Unit
+
+
+class Brief(NamedTuple):
+    """What all tasks of a barrier's round are given. It grows with the shards, so it is shared, not sent with each."""
+
+    plans: tuple[ReadPlan, ...]  #: all shards'
+    results: Results  #: of the rounds before
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,7 @@ class Job:
     config: Any
     seed: int
     unit: Unit
-    plans: tuple[ReadPlan, ...]  #: one, or all shards' for a barrier
+    plans: tuple[ReadPlan, ...]  #: one, or all shards' for a barrier; none where there is a ``brief``
     artifacts: tuple[tuple[str, Unit], ...] = ()
     previous: tuple[ReadPlan, ...] = ()  #: barriers: how to read their own last decisions
     pieces: tuple[tuple[int, int], ...] = ()
@@ -35,6 +44,6 @@ class Job:
     refused: tuple[Refused, ...] = ()
     commit: bool = False
     round: tuple[str, int] | None = None  #: a barrier worked on in rounds: which task of which round
-    results: Mapping[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)  #: of its rounds before
+    brief: Shared | None = None  #: of a ``Brief``, where there are rounds
     seconds: float = 0.0  #: that those took, added up
     record: Mapping[str, Any] = field(default_factory=dict)

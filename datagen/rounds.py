@@ -49,7 +49,8 @@ class Bench(Protocol):
         """Leave a table for later rounds. Names are the stage's own; a second ``put`` replaces the first."""
 
     def get(self, name: str) -> pa.Table:
-        """A table left by an earlier round; mapped into memory, not read, where the run's files are local.
+        """A table left by an earlier round; mapped into memory, not read. Where the run's files are elsewhere it is
+        copied to the temporary folder for as long as somebody holds the table.
 
         Raises:
             FileNotFoundError: nobody left one under that name.

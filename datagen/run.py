@@ -185,8 +185,12 @@ def collect(url: str, *, dry_run: bool = False) -> tuple[list[Unit], int]:
     with RunLock(space.files):
         space = open_run(url)  # what the last holder committed
         units = garbage(space)
-        size = sum(space.store.size(unit) for unit in units)
+        going = {unit.scratch for unit in units}
+        leftovers = [folder for folder in space.store.leftovers() if folder not in going]
+        size = sum(space.store.size(unit) for unit in units) + sum(map(space.files.size, leftovers))
         if not dry_run:
+            for folder in leftovers:
+                space.files.delete(folder)
             for unit in units:
                 space.store.forget(unit)
             size += space.files.sweep()

@@ -126,11 +126,15 @@ class Store:
         """Keys of all units, committed or half-written, of this stage and shard."""
         return self.files.names(f"units/{stage}/{shard_name(shard)}")
 
-    def units(self) -> list[Unit]:
+    def leftovers(self) -> list[str]:
+        """Scratch folders of committed units: somebody died between the commit and tidying up, or worked on."""
+        return [unit.scratch for unit in self.units(("scratch",)) if self.record(unit) is not None]
+
+    def units(self, tops: Sequence[str] = ("units", "scratch")) -> list[Unit]:
         """Every unit in the run, committed or begun."""
         found = {
             Unit(stage, None if shard == WHOLE else int(shard), key): None
-            for top in ("units", "scratch")
+            for top in tops
             for stage in self.files.names(top)
             for shard in self.files.names(f"{top}/{stage}")
             for key in self.files.names(f"{top}/{stage}/{shard}")
@@ -185,6 +189,17 @@ class Store:
             int(name.removesuffix(".json")): self.files.read_json(f"{folder}/{name}")
             for name in self.files.names(folder)
         }
+
+    def work_with(self, unit: Unit, settings: str) -> None:
+        """Note with which settings rounds are worked on; what was left there with others is dropped."""
+        name = f"{unit.scratch}/settings.json"
+        try:
+            same = self.files.read_json(name) == settings
+        except (FileNotFoundError, json.JSONDecodeError):
+            same = False
+        if not same:
+            self.files.delete(unit.scratch)
+            self.files.write_json(name, settings)
 
     # -- writing -----------------------------------------------------------------------------------------------
 

@@ -56,6 +56,22 @@ class Task:
     audio_s: float = 0.0  #: seconds of audio in it; counted against ``Resources.recycle_hours``
 
 
+class Shared(Protocol):
+    """What many payloads have in common (``Executor.share``): pickles small, whatever it stands for."""
+
+    def get(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Here:
+    """Shared within one process."""
+
+    value: Any
+
+    def get(self) -> Any:
+        return self.value
+
+
 class Fate(enum.StrEnum):
     DONE = "done"
     RAISED = "raised"  #: ``Worker.run`` raised
@@ -109,6 +125,10 @@ class Executor(ABC):
     @abstractmethod
     def submit(self, pool: str, task: Task) -> None:
         """Queue one task; never blocks. Call only while ``room`` is positive."""
+
+    def share(self, value: Any) -> Shared:
+        """Stands for ``value`` in any number of payloads; it is sent to a worker once, not with every task."""
+        return Here(value)
 
     @abstractmethod
     def wait(self, timeout_s: float) -> list[Completion]:

@@ -19,12 +19,12 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from datagen.errors import DatagenError, EnvironmentFault, RunError, UsageError
 from datagen.executors import admission
 from datagen.executors.admission import Share
-from datagen.executors.base import Completion, Executor, Fate, PoolSpec, Task, Worker
+from datagen.executors.base import Completion, Executor, Fate, PoolSpec, Shared, Task, Worker
 from datagen.executors.boundary import Failure, describe
 from datagen.executors.session import RaySession
 
@@ -214,6 +214,12 @@ class RayExecutor(Executor):
         waiting = len(pool.backlog) + len(pool.exclusive)
         for _ in range(min(waiting - starting, pool.planned - len(pool.members))):
             self._launch(pool)
+
+    def share(self, value: Any) -> Shared:
+        self._connected()
+        import ray
+
+        return _Stored(ray.put(value))
 
     def _send(self, member: _Member, task: Task) -> None:
         member.queue.append((task, member.actor.run.remote(task.payload)))
@@ -419,6 +425,23 @@ class _Member:
 
 def _load(member: _Member) -> int:
     return len(member.queue)
+
+
+class _Stored:
+    """In Ray's object store. A process keeps what it looked at last: the tasks of a round come in a row."""
+
+    _last: ClassVar[tuple[Any, Any]] = (None, None)
+
+    def __init__(self, reference: Any) -> None:
+        self._reference = reference
+
+    def get(self) -> Any:
+        import ray
+
+        if _Stored._last[0] != self._reference:
+            _Stored._last = None, None  # before the next is fetched: never two at a time
+            _Stored._last = self._reference, ray.get(self._reference)
+        return _Stored._last[1]
 
 
 class _Host:

@@ -297,17 +297,18 @@ def test_cuda_without_a_gpu_is_refused_before_anything_runs(source, tmp_path, mo
 
 
 class Loads:
-    """What a stage with models says of them."""
+    """What a stage with models says of them, and of what it holds beside them."""
 
-    def __init__(self, *models):
+    def __init__(self, *models, holds_gb=0.0):
+        self.holds_gb = holds_gb
         self.kept = [SimpleNamespace(entry=SimpleNamespace(task=task, memory_gb=gb, files=())) for task, gb in models]
 
     def models(self):
         return self.kept
 
 
-def test_a_stage_is_expected_to_hold_one_model_per_task():
-    assert expected_gb(Loads()) == 0
+def test_a_stage_is_expected_to_hold_one_model_per_task_and_its_own_work():
+    assert expected_gb(Loads()) == 0 and expected_gb(Loads(holds_gb=1.5)) == 1.5
     assert expected_gb(Loads(("asr", 10.0), ("align", 2.0), ("align", 4.0), ("align", 2.0))) == 14
 
 

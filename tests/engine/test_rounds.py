@@ -4,7 +4,9 @@ import pytest
 
 from datagen.errors import RunError
 from datagen.executors.base import Fate
-from datagen.run import Options
+from datagen.executors.local import LocalExecutor
+from datagen.files import Files
+from datagen.run import Options, collect, execute, open_run
 from tests.engine import toy
 from tests.engine.test_driver import Faulty
 
@@ -98,6 +100,55 @@ def test_a_task_that_dies_or_is_lost_is_sent_again(run, space, fate):
     run(struck(strike))
     assert len(told) > 4
     assert outcome(space) == outcome(lambda: space("straight"))
+
+
+def test_what_was_done_with_other_memory_is_not_taken_for_a_part_of_this(run, space):
+    run(to="straight")
+
+    def strike(job):
+        return Fate.RAISED if job.round == ("sort", 1) else None
+
+    with pytest.raises(RunError, match="struck"):
+        run(struck(strike), rank={"memory_gb": 2.0})
+    DONE.clear()
+    run(rank={"memory_gb": 1.0})
+    assert ("gather", 0) in DONE and ("sort", 0) in DONE
+    assert outcome(space) == outcome(lambda: space("straight"))
+
+
+def test_gc_takes_what_a_death_after_the_commit_left_in_scratch(run, space):
+    run()
+    view = space()
+    unit = view.plan.done("rank", None)
+    view.store.park_result(unit, "sort", 1, {"found": {}, "seconds": 0.0})
+    assert collect(view.files.url, dry_run=True)[1] > 0 and view.files.exists(unit.scratch)
+    garbage, size = collect(view.files.url)
+    assert garbage == [] and size > 0 and not view.files.names(unit.scratch)
+    assert view.store.record(unit) is not None
+
+
+def test_plans_and_results_of_all_shards_are_shared_not_sent_with_every_task(run):
+    shared = []
+
+    class Sharing(LocalExecutor):
+        def share(self, value):
+            shared.append(value)
+            return super().share(value)
+
+        def submit(self, pool, task):
+            if task.payload.stage == "rank":
+                assert task.payload.plans == () and task.payload.brief is not None
+            super().submit(pool, task)
+
+    assert run(Options(progress="none", executor=Sharing), rows=4)["rank"] == 1
+    assert len(shared) == 4, "gather, sort, finish and the commit"
+
+
+def test_rounds_in_memory_equal_those_on_disk(run, space, source):
+    run()
+    execute(toy.recipe(source, stages=WITH_RANK), "memory://rounds", Options(progress="none"), print)
+    assert outcome(lambda: open_run("memory://rounds")) == outcome(space)
+    assert not Files("memory://rounds").names("scratch/rank/all")
 
 
 def test_a_column_that_was_not_declared_is_not_read(run, monkeypatch):

@@ -202,10 +202,15 @@ class Pick(Stage):
         return Output(pa.table({"kept_before": [n in before for n in batch["clip_id"].to_pylist()]}), drops=drops)
 
 
+class RankConfig(StageConfig):
+    non_semantic: ClassVar[frozenset[str]] = frozenset({"memory_gb"})
+    memory_gb: float = 1.0
+
+
 class Rank(Rounds):
     """The place of each clip's square among all; odd places are dropped, the very first is rejected."""
 
-    name, version, table = "rank", "1", "clips"
+    name, version, table, Config = "rank", "1", "clips", RankConfig
     reads = ("square",)
     writes = pa.schema([("place", pa.int64()), ("clips", pa.int64())])
     rounds = ("gather", "nothing", "sort")

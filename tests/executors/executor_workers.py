@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen.errors import EnvironmentFault, RowError, UsageError
-from datagen.executors.base import Completion, Executor, Fate, Task
+from datagen.executors.base import Completion, Executor, Fate, Shared, Task
 from datagen.executors.recovery import Action, Decision, Piece, after_failure
 
 
@@ -36,6 +36,10 @@ class Doer:
 
     def echo(self, value: Any) -> Any:
         return value
+
+    def shared(self, value: Shared) -> tuple[Any, int]:
+        """What stands behind it, and which object that is in this process."""
+        return value.get(), id(value.get())
 
     def pid(self, _: Any) -> int:
         return os.getpid()

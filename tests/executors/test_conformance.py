@@ -41,6 +41,14 @@ def test_every_task_is_answered_once_with_its_own_result(executor):
     assert results == {number: number * number for number in range(60)}
 
 
+def test_what_is_shared_arrives_once_for_many_tasks_and_may_change_from_one_to_the_next(executor):
+    executor.open(POOL)
+    first, second = executor.share({"plans": [1, 2]}), executor.share({"plans": [3]})
+    results = run_all(executor, "work", [("shared", it) for it in (first, first, second, first)])
+    assert [results[at][0]["plans"] for at in range(4)] == [[1, 2], [1, 2], [3], [1, 2]]
+    assert results[0][1] == results[1][1], "it was fetched again"
+
+
 def test_two_pools_answer_under_their_own_names(executor):
     pools = [PoolSpec(name, Making(), Resources(cpus=0.5, workers=1)) for name in ("first", "second")]
     executor.admit(pools)

@@ -55,7 +55,7 @@ def lead(bench: Bench) -> dict[str, Any]:
         noted = np.concatenate([np.stack([values(t, "a"), values(t, "b")], axis=1) for t in found])
         to_measure = halves(bench)[1]
         measured = measure(Neighbours(first, second, none, none), len(to_measure), noted.astype(np.int64))
-        told |= asdict(measured)
+        told |= asdict(measured) | {"pairs": len(pairs), "measured_pairs": measured.pairs}
     return told
 
 
