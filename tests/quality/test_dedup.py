@@ -114,6 +114,17 @@ def test_takes_with_unlike_audio_embeddings_are_not_alike():
     assert sum(fate[0] is not None for fate in decided(rows).values()) == 5
 
 
+def test_clips_without_words_are_no_repeats_of_each_other():
+    found = decided([clip(n, text_key=None) for n in range(6)])
+    assert {fate[0] for fate in found.values()} == {None}
+
+
+def test_what_two_levels_find_is_named_by_the_surer_one():
+    rows = [clip(n, audio_hash="x" if n < 2 else "y", sound_group="c000", snr_db=30.0 - n) for n in range(3)]
+    found = decided(rows)
+    assert [found[f"c00{n}"][:2] for n in (1, 2)] == [("duplicate:content", "c000"), ("duplicate:acoustic", "c000")]
+
+
 def test_texts_are_compared_by_their_words_where_nobody_looked_for_near_ones():
     clips = table([clip(1), clip(2, text_key=None), clip(3, text_cluster="t"), clip(4)])
     assert text_clusters(clips).to_pylist() == [text_id("en|a"), None, "t", text_id("en|a")]
