@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +18,7 @@ from datagen.errors import RunError
 from datagen.quality import selection
 from datagen.quality.cues import cue_relation
 from datagen.quality.emotions import emotion_table
-
-if TYPE_CHECKING:
-    from datagen.quality.select_config import SelectConfig
+from datagen.quality.select_config import SelectConfig
 
 _NAMED = 6  #: strata named in a sentence
 

@@ -8,7 +8,7 @@ A set that satisfies its limits is left as it is, so selecting from a selected s
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +30,7 @@ from datagen.quality.limits import (
     Limits,
 )
 from datagen.quality.richness import COLUMNS, richness
-
-if TYPE_CHECKING:
-    from datagen.quality.select_config import SelectConfig
+from datagen.quality.select_config import SelectConfig
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
