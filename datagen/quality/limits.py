@@ -7,7 +7,6 @@ first clip, then every stratum's second, and so on, so that whatever is cut off 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +19,7 @@ from datagen.quality.contrast import ASPECTS
 from datagen.quality.cues import CUE_RELATIONS
 from datagen.quality.luck import draws, name_hashes
 from datagen.quality.quotas import AtMost, Queue, solve
-
-if TYPE_CHECKING:
-    from datagen.quality.select_config import SelectConfig
+from datagen.quality.select_config import SelectConfig
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -69,7 +66,7 @@ class Limits:
         left = self.ranked
         while True:
             stays = self._once(left, gone)
-            # What went may have moved the median, and with it the cap.
+            # What the shares took may have moved the median, and with it the cap.
             if self.config.max_over_median is None or len(stays) == len(left):
                 return {name: np.concatenate([np.zeros(0, np.int64), *parts]) for name, parts in gone.items()}
             left = stays
@@ -91,12 +88,19 @@ class Limits:
         """Most clips of one stratum."""
         config = self.config
         cap = math.inf if config.max_per_stratum is None else config.max_per_stratum
-        if config.max_over_median is not None and len(left):
+        if config.max_over_median is None or not len(left):
+            return cap
+        counts, fixed = (np.bincount(self.strata.code[some]) for some in (left, left[self.fixed[left]]))
+        fixed = np.pad(fixed, (0, len(counts) - len(fixed)))
+        before = None
+        while cap != before:  # a cap moves the median, and that the cap: on counts, so that rows are cut once
+            before = cap
             # The median over clips, not over strata: a hundred strata of a few clips each (a language misheard, a small
             # corpus beside a large one) would else decide how much of the large ones may stay.
-            counts = np.sort(np.bincount(self.strata.code[left]))
-            median = counts[np.searchsorted(np.cumsum(counts), (len(left) + 1) // 2)]
+            sizes = np.sort(counts)
+            median = sizes[np.searchsorted(np.cumsum(sizes), (int(sizes.sum()) + 1) // 2)]
             cap = min(cap, max(math.ceil(config.max_over_median * median - 1e-9), config.min_per_stratum or 1))
+            counts = np.maximum(np.minimum(counts, int(min(cap, len(left)))), fixed)
         return cap
 
     def _target(self) -> int | None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datagen.errors import RunError
-from datagen.quality import selection
+from datagen.quality import limits, selection
 from datagen.quality.select_config import SelectConfig
 
 TYPES = {
@@ -99,6 +99,18 @@ def test_many_strata_of_a_few_clips_do_not_bring_the_large_ones_down():
     rows = of_sizes({"en": 1000, "de": 900} | {f"x{n}": 3 for n in range(60)}, "speech_lang")
     chosen, _ = choose(rows, max_over_median=1.5, min_per_stratum=10, strata=["speech_lang"])
     assert len(chosen) == len(rows)
+
+
+def test_a_cap_that_moves_its_median_is_found_without_cutting_again_and_again(monkeypatch):
+    rows = of_sizes({f"l{n}": 600 // n for n in range(1, 31)}, "speech_lang")
+    asked = []
+    cap = limits.Limits._cap
+    monkeypatch.setattr(limits.Limits, "_cap", lambda self, left: asked.append(len(left)) or cap(self, left))
+    chosen, _ = choose(rows, max_over_median=1.5, strata=["speech_lang"])
+    sizes = sorted(tally(rows, chosen, "speech_lang").values())
+    middle = np.repeat(sizes, sizes)[(len(chosen) - 1) // 2]
+    assert middle < sizes[-1] <= np.ceil(1.5 * middle)
+    assert asked == [len(rows), len(chosen)]
 
 
 def test_an_exempt_corpus_is_left_whole_and_counts_for_nothing():
