@@ -234,8 +234,21 @@ def test_texts_of_strangers_stay_texts(files):
 def test_the_data_card_takes_the_figures_and_no_transcript():
     rows = [*ROWS, clip(9, text_key="en|private words", drop_reason="duplicate:content", dup_of="c00")]
     text = condensation(memory_run(clips=2, shards=1, artifacts={"condense": artifact(rows)}))
-    assert "| `clips` | 7 | 5 | 4 |" in text and "| `dropped.duplicate:content` | 2 |" in text
+    assert "| clips | 7 | 5 | 4 |" in text and "| time | 7 h 00 min | 5 h 00 min | 4 h 00 min |" in text
+    assert "| `duplicate:content` | the same samples as a clip that stays | 2 | 2 h 00 min |" in text
     assert "private words" in json.dumps(artifact(rows)) and "private" not in text and "c09" not in text
+
+
+def test_the_data_card_tells_gates_and_limits_in_words_and_no_inner_figures(rich):
+    more = {
+        "gates": {"snr_db": {"alone": 5, "missing": 7, "removed": 4}},
+        "shortfalls": [{"kind": "min_per_stratum", "stratum": HOSTILE, "wanted": 10, "has": 3}],
+        "solved": {"passed_gates": 30},
+    }
+    text = condensation(memory_run(clips=2, shards=1, artifacts={"condense": rich | more}))
+    assert "| gate | alone | removed | missing |" in text and "| `snr_db` | 5 | 4 | 7 |" in text
+    assert "- select.min_per_stratum is 10, but there are fewer of" in text
+    assert "<script" not in text and "passed_gates" not in text
 
 
 # --- In a run -----------------------------------------------------------------------------------------------

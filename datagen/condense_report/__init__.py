@@ -5,7 +5,7 @@ Same artifact, same bytes. Nothing here reads the run's data, so a report can be
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from datagen.files import Files
@@ -55,7 +55,7 @@ def refresh(files: Files, artifact: dict[str, Any], say: Callable[[str], None]) 
         say(f"the report of condense could not be written: {type(error).__name__}: {error}")
 
 
-def drawable(artifact: dict[str, Any]) -> bool:
+def drawable(artifact: Mapping[str, Any]) -> bool:
     """Whether it holds figures as this version makes them, not those of an earlier one or of another stage."""
     return all(name in artifact for name in ("before", "after", "distributions", "dropped_hours"))
 

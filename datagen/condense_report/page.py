@@ -8,31 +8,15 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from datagen.condense_report.panels import Report, amount, clips
+from datagen.condense_report.measures import GATE_COUNTS, MEASURES, STATE_NAMES, measure, number, reason, time
+from datagen.condense_report.panels import Report, clips
 from datagen.export.escape import plain
-from datagen.progress import duration
 from datagen.quality.feasible import sentences
 from datagen.quality.states import STATES
 
-#: Measure -> what it says, in the order of the page.
-MEASURES = {
-    "clips": "clips",
-    "hours": "time",
-    "speakers": "named speakers",
-    "labelled": "clips with an emotion",
-    "neutral_share": "neutral share of these",
-    "emotion_evenness": "evenness of emotions: entropy over its maximum, 1 = all equally frequent",
-    "strata": "strata with clips",
-    "stratum_evenness": "evenness of strata",
-    "stratum_max_min_ratio": "largest to smallest stratum, by clips",
-    "emotion_sex_cramers_v": "Cramér's V of emotion and sex: 0 = independent, 1 = one tells the other",
-    "emotion_corpus_cramers_v": "Cramér's V of emotion and corpus",
-    "texts_in_several_emotions": "texts said in several emotions",
-    "richness": "mean richness, 0 to 1",
-}
 _CHANGE = {
     "kept_before": "kept by the last selection",
     "still_kept": "of these still kept",
@@ -41,18 +25,6 @@ _CHANGE = {
     "added_of_new": "of these kept",
     "added_of_dropped_before": "dropped then, kept now",
 }
-_REASONS = {
-    "duplicate:content": "the same samples as a clip that stays",
-    "duplicate:acoustic": "the same recording as a clip that stays: re-encoded, re-sampled, louder or re-cut",
-    "duplicate:semantic": "one more take that no measurement tells from those that stay",
-    "gate": "did not pass this gate",
-    "select:cap": "beyond the largest size of its stratum",
-    "select:neutral_share": "beyond the share of neutral clips",
-    "select:cue_relation": "beyond the share of its relation of words and voice",
-    "select:target": "beyond the target size",
-}
-_GATE_COUNTS = ("alone", "removed", "missing")
-_STATES = ("all clips", "without copies", "selected")  #: in words
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #22303c; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
@@ -68,7 +40,7 @@ code { font-size: 13px; color: #5f6f7c; } .wide { overflow-x: auto; }
 def page(report: Report, pictures: Mapping[str, tuple[bytes, str]]) -> str:
     """The whole page; ``pictures`` are (PNG bytes, what it shows) by file name."""
     before, after = report["before"], report["after"]
-    lead = " → ".join(f"{clips(state['clips'])}, {_time(state['hours'])}" for state in (before, after))
+    lead = " → ".join(f"{clips(state['clips'])}, {time(state['hours'])}" for state in (before, after))
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
@@ -86,7 +58,7 @@ def page(report: Report, pictures: Mapping[str, tuple[bytes, str]]) -> str:
         _change(report),
         _pairs(
             "Copies under another label",
-            f"{_number(report['copies_with_other_labels'])} removed copies bear another emotion or speaker than the "
+            f"{number(report['copies_with_other_labels'])} removed copies bear another emotion or speaker than the "
             "kept clip: one of the two labels is wrong, and only a listener can tell which.",
             report["examples"]["copies_with_other_labels"],
         ),
@@ -102,28 +74,6 @@ def page(report: Report, pictures: Mapping[str, tuple[bytes, str]]) -> str:
 
 def _text(value: Any, limit: int = 120) -> str:
     return html.escape(plain(value, limit)) if value is not None else ""
-
-
-def _number(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"
-
-
-def _time(hours: float) -> str:
-    return duration(hours * 3600)
-
-
-#: How measures are shown that are neither counts nor numbers from 0 to 1.
-_SHOWN: dict[str, Callable[[float], str]] = {
-    "hours": _time,
-    "neutral_share": "{:.1%}".format,
-    "stratum_max_min_ratio": amount,
-}
-
-
-def _measure(name: str, value: Any) -> str:
-    return _SHOWN.get(name, _number)(value) if value is not None else "–"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> str:
@@ -144,11 +94,11 @@ def _section(name: str, *parts: str) -> str:
 def _measures(report: Report) -> str:
     states = [report[state] for state in STATES]
     rows = [
-        (told, *(_measure(name, state.get(name)) for state in states))
+        (told, *(measure(name, state.get(name)) for state in states))
         for name, told in MEASURES.items()
         if any(state.get(name) is not None for state in states)
     ]
-    return _section("Before and after", _table(("", *_STATES), rows))
+    return _section("Before and after", _table(("", *STATE_NAMES), rows))
 
 
 def _picture(data: bytes, shown: str) -> str:
@@ -163,12 +113,7 @@ def _levels(report: Report) -> str:
 
 def _dropped(report: Report) -> str:
     rows = [
-        (
-            f"<code>{_text(name)}</code>",
-            _REASONS.get(name) or _REASONS.get(name.partition(":")[0], ""),
-            _number(count),
-            _time(report["dropped_hours"][name]),
-        )
+        (f"<code>{_text(name)}</code>", reason(name), number(count), time(report["dropped_hours"][name]))
         for name, count in report["dropped"].items()
     ]
     return _section("Dropped", _table(("reason", "the clip", "clips", "time"), rows, 2) if rows else "<p>Nothing.</p>")
@@ -179,14 +124,14 @@ def _gates(report: Report) -> str:
     if not gates:
         return ""
     rows = [
-        (f"<code>{_text(gate)}</code>", *(_number(counts.get(name)) for name in _GATE_COUNTS))
+        (f"<code>{_text(gate)}</code>", *(number(counts.get(name)) for name in GATE_COUNTS))
         for gate, counts in gates.items()
     ]
     return _section(
         "Gates",
         "<p>Clips that each gate would remove alone, those it removed of what the gates before it had left, and those "
         "of which nothing was measured.</p>",
-        _table(("gate", *_GATE_COUNTS), rows),
+        _table(("gate", *GATE_COUNTS), rows),
     )
 
 
@@ -207,7 +152,7 @@ def _contrast(report: Report) -> str:
     if not found["groups"]:
         return ""
     rows = [
-        (f"<code>{_text(name)}</code>", _number(groups), _number(found["clips_by_type"].get(name)))
+        (f"<code>{_text(name)}</code>", number(groups), number(found["clips_by_type"].get(name)))
         for name, groups in found["groups_by_type"].items()
     ]
     told = f"{found['groups']:,} groups of clips with the same words, said in different ways; {found['clips']:,} clips."
@@ -218,16 +163,16 @@ def _relations(report: Report) -> str:
     found = report["distributions"].get("cue_relation")
     if not found:
         return ""
-    rows = [(_text(row["name"]) or "not known", *(_number(row["clips"][state]) for state in STATES)) for row in found]
-    return _section("Words and voice", _table(("cue_relation", *_STATES), rows))
+    rows = [(_text(row["name"]) or "not known", *(number(row["clips"][state]) for state in STATES)) for row in found]
+    return _section("Words and voice", _table(("cue_relation", *STATE_NAMES), rows))
 
 
 def _change(report: Report) -> str:
     found = report.get("change")
     if not found:
         return ""
-    rows = [(told, _number(found[name])) for name, told in _CHANGE.items()]
-    rows += [(f"withdrawn: <code>{_text(name)}</code>", _number(n)) for name, n in found["withdrawn"].items()]
+    rows = [(told, number(found[name])) for name, told in _CHANGE.items()]
+    rows += [(f"withdrawn: <code>{_text(name)}</code>", number(n)) for name, n in found["withdrawn"].items()]
     return _section("Since the last selection", _table(("", "clips"), rows))
 
 
@@ -260,7 +205,7 @@ def _kept_of_equals(report: Report) -> str:
     if not decided:
         return ""
     rules = dict.fromkeys([*report["kept_of_equals"], *decided])
-    rows = [(str(place), _text(rule), _number(decided.get(rule, 0))) for place, rule in enumerate(rules, 1)]
+    rows = [(str(place), _text(rule), number(decided.get(rule, 0))) for place, rule in enumerate(rules, 1)]
     return _section(
         "Which of several equals is kept",
         "<p>The first of these in which they differ decides.</p>",

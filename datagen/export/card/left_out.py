@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from datagen.condense_report import drawable
+from datagen.condense_report.measures import GATE_COUNTS, MEASURES, STATE_NAMES, measure, reason, time
 from datagen.export.card.markup import table
 from datagen.export.escape import code, markdown
 from datagen.export.hub import Published
 from datagen.export.run import RunReader
 from datagen.quality import distributions
+from datagen.quality.feasible import sentences
 from datagen.quality.states import STATES
 
 
@@ -31,8 +34,43 @@ def refused(run: RunReader, result: Published) -> str:
 
 
 def condensation(run: RunReader) -> str:
-    """What the artifact of ``condense`` says: figures of each state side by side, then its other numbers."""
+    """What the artifact of ``condense`` says: the states side by side, what was dropped, gates, limits not met."""
     found = run.artifacts.get("condense") or {}
+    if not drawable(found):
+        return _other(found)
+    before_and_after = [
+        (markdown(told), *(measure(name, found[state].get(name)) for state in STATES))
+        for name, told in MEASURES.items()
+        if any(found[state].get(name) is not None for state in STATES)
+    ]
+    parts = [
+        "## Condensation",
+        "First copies and needless repeats go, then what is too poor or too much of one kind:",
+        table(("measure", *STATE_NAMES), before_and_after, "lrrr"),
+    ]
+    if found["dropped"]:
+        rows = [
+            (code(name, 80), reason(name), f"{count:,}", time(found["dropped_hours"][name]))
+            for name, count in found["dropped"].items()
+        ]
+        parts.append(table(("reason", "the clip", "clips", "time"), rows, "llrr"))
+    gates = [
+        (code(gate, 80), *(f"{counts[name]:,}" for name in GATE_COUNTS))
+        for gate, counts in (found.get("gates") or {}).items()
+    ]
+    if gates:
+        parts += [
+            "Clips that each gate would remove alone, those it removed of what the gates before it had left, and those "
+            "of which nothing was measured:",
+            table(("gate", *GATE_COUNTS), gates, "lrrr"),
+        ]
+    if found.get("shortfalls"):
+        parts += ["What could not be had:", "\n".join(f"- {markdown(t, 1000)}" for t in sentences(found["shortfalls"]))]
+    return "\n\n".join(parts)
+
+
+def _other(found: Mapping[str, Any]) -> str:
+    """Of a ``condense`` that is not ours: its numbers, those of each state side by side."""
     states = {state: dict(_flat(found[state])) for state in STATES if found.get(state)}
     rest = [item for key, value in found.items() if key not in STATES for item in _flat(value, key)]
     parts = ["## Condensation"]
