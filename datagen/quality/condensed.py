@@ -73,7 +73,8 @@ def figures(
         ``richness``: histograms. ``contrast``, ``gates``, ``shortfalls``, ``change``, ``examples``.
     """
     level = levels(written["drop_reason"])
-    seconds = np.nan_to_num(pc.cast(clips["duration"], pa.float64()).to_numpy().astype(np.float64))
+    seconds = np.array(pc.cast(clips["duration"], pa.float64()).to_numpy(), np.float64)
+    seconds[~np.isfinite(seconds)] = 0.0
     milliseconds = np.rint(seconds * 1000)
     reason = codes(written["drop_reason"])
     removed = reason.code >= 0

@@ -164,6 +164,13 @@ def test_what_a_selection_says_of_itself_is_passed_on():
     assert found["shortfalls"] == lack[: condensed.MOST_SHORTFALLS] and found["shortfalls_in_all"] == 100
 
 
+def test_what_is_no_length_counts_for_nothing():
+    odd = [clip(n, duration=value) for n, value in enumerate([float("inf"), float("-inf"), float("nan"), None, 3600.0])]
+    found = figures(odd)
+    json.dumps(found, allow_nan=False)
+    assert (found["before"]["clips"], found["before"]["hours"]) == (5, 1.0)
+
+
 def test_no_clips_at_all():
     assert json.dumps(figures([])) and figures([])["before"]["clips"] == 0
 
