@@ -67,7 +67,7 @@ class SelectConfig(StageConfig):
     gates: Gates = Gates()
     richness: Weights = Weights()
     exempt: tuple[str, ...] = Field(
-        (), description="corpora left whole by gates and limits (dedup still takes copies): benchmarks are not to be thinned"
+        (), description="corpora left whole by gates and limits (not by dedup): benchmarks are not to be thinned"
     )
     strata: tuple[str, ...] = ("emotion", "sex", "corpus", "speech_lang")
     max_per_stratum: int | None = Field(None, ge=1)
