@@ -9,9 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datagen.speech import arousal
-from datagen.speech.calibration.columns import Columns
-from datagen.speech.calibration.groups import grouped, key, wide_groups
-from datagen.speech.calibration.robust import CUE_FLOOR, TO_SIGMA, centre_and_scale, floats, numbers, within_speakers
+from datagen.speech.calibration.columns import Coded, Columns, combined
+from datagen.speech.calibration.groups import grouped, key, members, named, of_speakers, wide_groups
+from datagen.speech.calibration.robust import (
+    CUE_FLOOR,
+    TO_SIGMA,
+    centre_and_scale,
+    centres_and_scales,
+    floats,
+    numbers,
+    within_speakers,
+)
 from datagen.speech.calibration.settings import Settings
 from datagen.speech.prosody import Floats
 
@@ -19,13 +27,8 @@ from datagen.speech.prosody import Floats
 def fit_baselines(columns: Columns, settings: Settings) -> dict[str, Any]:
     """Location and spread of the cues, for corpus x sex, corpus, sex, all; and for each speaker, shrunk to these."""
     usable = ~np.isnan(columns.cues[:, 0])
-    wide: dict[str, list[int]] = {}
-    for row in np.flatnonzero(usable):
-        for name in dict.fromkeys(wide_groups(columns, int(row))):
-            wide.setdefault(name, []).append(int(row))
     groups: dict[str, Any] = {}
-    for name, listed in sorted(wide.items()):
-        rows = np.array(listed, dtype=np.intp)
+    for name, rows in grouped(wide_groups(columns), np.flatnonzero(usable)).items():
         if len(rows) < settings.min_group and name != key(None, None):
             groups[name] = {"n": len(rows), "centre": None, "scale": None, "within": None}
             continue
@@ -38,34 +41,51 @@ def fit_baselines(columns: Columns, settings: Settings) -> dict[str, Any]:
             "scale": numbers(scale),
             "within": numbers(within),
         }
-
-    neutral_corpora = _neutral_corpora(columns, usable, settings)
-    speakers: dict[str, Any] = {}
-    for speaker, rows in grouped([s or "" for s in columns.speaker]).items():
-        rows = rows[usable[rows]]
-        if not speaker or not len(rows):
-            continue
-        group = _baseline_group(groups, columns, int(rows[0]))
-        wide_centre, wide_scale = floats(group["centre"]), floats(group["within"])
-        centre, scale = centre_and_scale(columns.cues[rows])
-        n, k = len(rows), settings.shrink_clips
-        source = "all"
-        if columns.corpus[rows[0]] in neutral_corpora and columns.neutral[rows].sum() >= settings.min_neutral:
-            source = "neutral"
-            centre, _ = centre_and_scale(columns.cues[rows[columns.neutral[rows]]])
-            with np.errstate(invalid="ignore"):
-                spread = [np.median(x[~np.isnan(x)]) if (~np.isnan(x)).any() else np.nan
-                          for x in np.abs(columns.cues[rows] - centre).T]  # fmt: skip
-            scale = np.maximum(2 * np.array(spread) / TO_SIGMA, CUE_FLOOR)
-        else:
-            centre = _blend(centre, wide_centre, n, k)
-        scale = np.sqrt(_blend(scale**2, wide_scale**2, n, k))
-        speakers[speaker] = {"n": n, "centre": numbers(centre), "scale": numbers(scale), "source": source}
-    return {"groups": groups, "speakers": speakers}
+    return {"groups": groups, "speakers": _fit_speakers(columns, usable, groups, settings)}
 
 
-def _blend(own: Floats, wide: Floats, n: int, k: int) -> Floats:
-    mixed = (n * own + k * wide) / max(n + k, 1)
+def _fit_speakers(
+    columns: Columns, usable: NDArray[np.bool_], groups: Mapping[str, Any], settings: Settings
+) -> dict[str, Any]:
+    speakers = named(columns.speaker)
+    rows = np.flatnonzero(usable & speakers.test(bool))
+    present, first, codes = np.unique(speakers.codes[rows], return_index=True, return_inverse=True)
+    first = rows[first]  # a speaker is of the group that his first clip is of
+    wide = combined(lambda c, s: _baseline_group(groups, c, s), columns.corpus.at(first), columns.sex.at(first))
+    wide_centre, wide_within = (
+        np.array([floats(groups[name][what]) for name in wide.names]).reshape(-1, 3)[wide.codes]
+        for what in ("centre", "within")
+    )
+    own_centre, scale = centres_and_scales(columns.cues[rows], codes, len(present))
+    n, k = np.bincount(codes, minlength=len(present)), settings.shrink_clips
+    centre = _blend(own_centre, wide_centre, n, k)
+    neutral = _neutral_corpora(columns, usable, settings)
+    sources = ["all"] * len(present)
+    in_neutral = columns.corpus.test(lambda corpus: corpus in neutral)
+    for place, at in members(Coded(list(range(len(present))), codes)) if neutral else ():
+        own = rows[at]
+        if in_neutral[own[0]] and columns.neutral[own].sum() >= settings.min_neutral:
+            sources[place] = "neutral"
+            centre[place], scale[place] = _neutral_baseline(columns.cues[own], columns.neutral[own])
+    scale = np.sqrt(_blend(scale**2, wide_within**2, n, k))
+    fitted = zip(n.tolist(), numbers(centre), numbers(scale), sources, strict=True)
+    return {
+        speakers.names[code]: {"n": count, "centre": middle, "scale": spread, "source": source}
+        for code, (count, middle, spread, source) in zip(present.tolist(), fitted, strict=True)
+    }
+
+
+def _neutral_baseline(cues: Floats, neutral: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Median of a speaker's neutral clips, and how far all of them lie from it."""
+    centre, _ = centre_and_scale(cues[neutral])
+    with np.errstate(invalid="ignore"):
+        spread = [np.median(x[~np.isnan(x)]) if (~np.isnan(x)).any() else np.nan for x in np.abs(cues - centre).T]
+    return centre, np.maximum(2 * np.array(spread) / TO_SIGMA, CUE_FLOOR)
+
+
+def _blend(own: Floats, wide: Floats, n: NDArray[np.intp], k: int) -> Floats:
+    """Means of a speaker's ``n`` clips and of ``k`` such as the group's; (speakers, cues)."""
+    mixed = (n[:, None] * own + k * wide) / np.maximum(n + k, 1)[:, None]
     return np.where(np.isnan(own), wide, np.where(np.isnan(wide), own, mixed))
 
 
@@ -73,37 +93,40 @@ def _neutral_corpora(columns: Columns, usable: NDArray[np.bool_], settings: Sett
     """Corpora where nearly all clips are of speakers with enough neutral ones: one meaning of 0.5 per corpus."""
     if not settings.neutral_baseline:
         return set()
-    counts: dict[str, int] = {}
-    for row in np.flatnonzero(columns.neutral & usable):
-        counts[columns.speaker[row] or ""] = counts.get(columns.speaker[row] or "", 0) + 1
-    found = set()
-    for corpus, rows in grouped([c or "" for c in columns.corpus]).items():
+    good = of_speakers(columns, columns.neutral & usable, settings.min_neutral)
+    found: set[str | None] = set()
+    for corpus, rows in members(named(columns.corpus)):
         rows = rows[usable[rows]]
-        good = sum(bool(columns.speaker[r]) and counts.get(columns.speaker[r] or "", 0) >= settings.min_neutral
-                   for r in rows)  # fmt: skip
-        if len(rows) and good >= 0.8 * len(rows):
+        if len(rows) and good[rows].sum() >= 0.8 * len(rows):
             found.add(corpus)
-    return found  # type: ignore[return-value]
+    return found
 
 
-def _baseline_group(groups: Mapping[str, Any], columns: Columns, row: int) -> dict[str, Any]:
-    corpus, sex = columns.corpus[row], columns.sex[row]
-    names = [key(corpus, sex), key(None, sex)] if sex else [key(corpus, None)]
+def _baseline_group(groups: Mapping[str, Any], corpus: str | None, sex: str | None) -> str:
+    """Name of the narrowest group with a baseline."""
+    names = [key(corpus, sex), key(None, sex)] if sex else []
     for name in (*names, key(corpus, None), key(None, None)):
         if (group := groups.get(name)) and group["centre"] is not None:
-            return dict(group)
+            return name
     raise KeyError(key(None, None))
 
 
 def cue_scores(columns: Columns, baselines: Mapping[str, Any]) -> Floats:
     """Each cue's place in the baseline of its speaker, or of the group when the speaker was not there; (n, 3)."""
+    groups, speakers = baselines["groups"], baselines["speakers"]
+
+    def baseline(speaker: str | None, corpus: str | None, sex: str | None) -> tuple[str, str] | None:
+        if (speaker or "") in speakers:
+            return "speakers", speaker or ""
+        return ("groups", _baseline_group(groups, corpus, sex)) if key(None, None) in groups else None
+
+    rows = np.flatnonzero(~np.isnan(columns.cues[:, 0]))
     centre = np.full(columns.cues.shape, np.nan)
     scale = np.ones(columns.cues.shape)
-    for row in np.flatnonzero(~np.isnan(columns.cues[:, 0])):
-        found = baselines["speakers"].get(columns.speaker[row] or "")
-        if found is None:
-            if key(None, None) not in baselines["groups"]:
-                continue  # nothing was fitted
-            found = _baseline_group(baselines["groups"], columns, int(row))
-        centre[row], scale[row] = floats(found["centre"]), np.nan_to_num(floats(found["scale"]), nan=1.0)
+    used = combined(baseline, *(column.at(rows) for column in (columns.speaker, columns.corpus, columns.sex)))
+    nothing = {"centre": [None] * 3, "scale": [None] * 3}
+    found = [baselines[name[0]][name[1]] if name else nothing for name in used.names]
+    if found:
+        centre[rows] = np.array([floats(each["centre"]) for each in found])[used.codes]
+        scale[rows] = np.nan_to_num(np.array([floats(each["scale"]) for each in found]), nan=1.0)[used.codes]
     return arousal.score(columns.cues, centre, scale)

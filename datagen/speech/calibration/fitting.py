@@ -10,7 +10,8 @@ import pyarrow as pa
 from datagen.speech.calibration.baselines import cue_scores, fit_baselines
 from datagen.speech.calibration.columns import Columns, predicted_sexes
 from datagen.speech.calibration.fusion import feature_values, fit_fusion, fit_loudness
-from datagen.speech.calibration.groups import chain, key, pitch_modes
+from datagen.speech.calibration.groups import chain, grouped, pitch_modes, whole_corpora
+from datagen.speech.calibration.robust import numbers
 from datagen.speech.calibration.settings import FEATURES, VERSION, Settings
 from datagen.speech.prosody import Floats
 
@@ -37,15 +38,12 @@ def fit(table: pa.Table, settings: Settings) -> dict[str, Any]:
     }
     values = feature_values(columns, artifact, scores)
     for feature in FEATURES:
-        groups: dict[str, list[int]] = {}
-        for row in np.flatnonzero(~np.isnan(values[feature])):
-            names = chain(columns, feature, int(row), pitch_mode)
-            if feature == "f0":  # clips of unknown sex are compared with everybody
-                names += [key(columns.corpus[row], None), key(None, None)]
-            for name in dict.fromkeys(names):
-                groups.setdefault(name, []).append(int(row))
+        levels = chain(columns, feature, pitch_mode)
+        if feature == "f0":  # clips of unknown sex are compared with everybody
+            levels += whole_corpora(columns)
+        groups = grouped(levels, np.flatnonzero(~np.isnan(values[feature])))
         artifact["tables"][feature] = {
-            name: _distribution(values[feature][rows], settings, _points(name)) for name, rows in sorted(groups.items())
+            name: _distribution(values[feature][rows], settings, _points(name)) for name, rows in groups.items()
         }
     return artifact
 
@@ -57,5 +55,5 @@ def _points(name: str) -> int:
 def _distribution(values: Floats, settings: Settings, points: int) -> dict[str, Any]:
     edges = None
     if len(values) >= settings.min_group:
-        edges = [round(float(x), 6) for x in np.quantile(np.sort(values), np.linspace(0, 1, points))]
+        edges = numbers(np.quantile(np.sort(values), np.linspace(0, 1, points)))
     return {"n": len(values), "edges": edges}

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from datagen.speech import arousal
-from datagen.speech.calibration.columns import Columns
-from datagen.speech.calibration.groups import grouped, key
+from datagen.speech.calibration.columns import Columns, combined
+from datagen.speech.calibration.groups import key, members, named
 from datagen.speech.calibration.robust import centre_and_scale, floats, numbers, within_speakers
 from datagen.speech.calibration.settings import Settings
 from datagen.speech.prosody import Floats
@@ -21,7 +21,7 @@ _NORMALISED_SPREAD_DB = 1.0
 def fit_fusion(columns: Columns, scores: Floats, settings: Settings) -> dict[str, Any]:
     """Weights of the cues per corpus and for all: agreement with F0 inside speakers, shrunk, never negative."""
     known = ~np.isnan(scores[:, 0])
-    groups = {key(name or None): rows for name, rows in grouped([c or "" for c in columns.corpus]).items()}
+    groups = {key(name or None): rows for name, rows in members(named(columns.corpus))}
     groups[key(None)] = np.arange(columns.rows)
     fitted: dict[str, Any] = {}
     for name, rows in sorted(groups.items()):
@@ -46,7 +46,7 @@ def fit_loudness(columns: Columns, settings: Settings) -> dict[str, Any]:
     """
     pair = np.stack([columns.values["f0"], columns.values["level"]], axis=1)
     fitted: dict[str, Any] = {}
-    for corpus, rows in grouped([c or "" for c in columns.corpus]).items():
+    for corpus, rows in members(named(columns.corpus)):
         centred = within_speakers(columns, rows, pair)
         both = ~np.isnan(centred).any(axis=1)
         n = int(both.sum())
@@ -65,11 +65,15 @@ def fit_loudness(columns: Columns, settings: Settings) -> dict[str, Any]:
 def feature_values(columns: Columns, artifact: Mapping[str, Any], scores: Floats) -> dict[str, Floats]:
     """All features; arousal from the cues where no model gave it."""
     fusion = artifact["fusion"]
-    weights = np.ones(scores.shape)
-    for row, corpus in enumerate(columns.corpus):
+
+    def fitted(corpus: str | None) -> str | None:
         own = fusion.get(key(corpus))
-        chosen = own if own and own["weights"] else fusion.get(key(None))
-        weights[row] = floats(chosen["weights"]) if chosen else np.nan
+        return key(corpus) if own and own["weights"] else key(None) if key(None) in fusion else None
+
+    used = combined(fitted, columns.corpus)
+    weights = np.ones(scores.shape)
+    for name, rows in members(used):
+        weights[rows] = floats(fusion[name]["weights"]) if name else np.nan
     fused = arousal.fuse(scores, weights)
     modelled = columns.values["arousal"]
     return {**columns.values, "arousal": np.where(np.isnan(modelled), fused, modelled)}

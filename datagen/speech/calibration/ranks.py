@@ -11,7 +11,7 @@ import pyarrow as pa
 from datagen.speech.calibration.baselines import cue_scores
 from datagen.speech.calibration.columns import Columns
 from datagen.speech.calibration.fusion import feature_values
-from datagen.speech.calibration.groups import chain, key
+from datagen.speech.calibration.groups import chain, key, members
 from datagen.speech.calibration.robust import numbers
 from datagen.speech.calibration.settings import AFFECTS, DEAD_ZONES, FEATURES
 from datagen.speech.prosody import Floats
@@ -28,39 +28,30 @@ def apply(table: pa.Table, artifact: Mapping[str, Any], low: float, high: float)
     for feature, (pct_name, level_name) in FEATURES.items():
         pct, level = _rank(columns, feature, values[feature], artifact, low, high)
         out[pct_name], out[level_name] = pct, level
-    out["sex_heard"] = list(columns.sex_heard)
+    out["sex_heard"] = columns.sex_heard.to_list()
     return out
 
 
 def _rank(
     columns: Columns, feature: str, values: Floats, artifact: Mapping[str, Any], low: float, high: float
 ) -> tuple[list[float | None], list[str | None]]:
-    pct: list[float | None] = [None] * columns.rows
-    level: list[str | None] = [None] * columns.rows
-    tables = artifact["tables"][feature]
-    rows = np.flatnonzero(~np.isnan(values))
+    pct = np.full(columns.rows, np.nan)
+    level = np.full(columns.rows, None, dtype=object)
+    tables, dead = artifact["tables"][feature], DEAD_ZONES[feature]
+    waiting = ~np.isnan(values)
     if feature == "level":
-        silent = [artifact["loudness"].get(key(c), {}).get("normalised", False) for c in columns.corpus]
-        rows = rows[~np.array(silent, bool)[rows]] if len(rows) else rows
-    chosen: dict[str, list[int]] = {}
-    for row in rows:
-        for name in chain(columns, feature, int(row), artifact["pitch_mode"]):
-            if tables.get(name, {}).get("edges"):
-                chosen.setdefault(name, []).append(int(row))
-                break
-    for name, listed in chosen.items():
-        edges = np.array(tables[name]["edges"])
-        ranks = percentile(values[listed], edges)
-        middle, dead = edges[len(edges) // 2], DEAD_ZONES[feature]
-        for at, rank, value in zip(listed, ranks, values[listed], strict=True):
-            pct[at] = round(float(rank), 6)
-            if rank <= low and value < middle - dead:
-                level[at] = "low"
-            elif rank >= high and value > middle + dead:
-                level[at] = "high"
-            else:
-                level[at] = "normal"
-    return pct, level
+        waiting &= ~columns.corpus.test(lambda c: artifact["loudness"].get(key(c), {}).get("normalised", False))
+    for groups in chain(columns, feature, artifact["pitch_mode"]):
+        for name, rows in members(groups, np.flatnonzero(waiting)):
+            if name is None or not tables.get(name, {}).get("edges"):
+                continue  # they are read off the next wider group
+            waiting[rows] = False
+            edges, here = np.array(tables[name]["edges"]), values[rows]
+            ranks, middle = percentile(here, edges), edges[len(edges) // 2]
+            is_low, is_high = (ranks <= low) & (here < middle - dead), (ranks >= high) & (here > middle + dead)
+            pct[rows] = ranks
+            level[rows] = np.where(is_low, "low", np.where(is_high, "high", "normal"))
+    return numbers(pct), level.tolist()
 
 
 def percentile(values: Floats, edges: Floats) -> Floats:

@@ -31,12 +31,11 @@ def drift(artifact: Mapping[str, Any], table: pa.Table) -> dict[str, dict[str, d
     report: dict[str, dict[str, dict[str, Any]]] = {}
     for feature in FEATURES:
         rows = np.flatnonzero(~np.isnan(values[feature]))
-        groups = grouped([chain(columns, feature, int(row), {})[0] for row in rows])
-        for name, at in groups.items():
+        for name, at in grouped(chain(columns, feature, {})[:1], rows).items():
             edges = artifact["tables"][feature].get(name, {}).get("edges")
             if edges is None or len(at) < LEAST_FOR_DRIFT:
                 continue
-            found = compare(values[feature][rows[at]], np.array(edges))
+            found = compare(values[feature][at], np.array(edges))
             report.setdefault(feature, {})[name] = {"n": len(at), **found}
     return report
 
