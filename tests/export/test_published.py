@@ -33,6 +33,21 @@ def test_everything_made_of_a_raw_affect_score_says_so(raw):
         assert f"{raw}_raw" in origins(name, published.lineage())
 
 
+@pytest.mark.parametrize(
+    ("column", "maker"),
+    [
+        ("text_cluster", "text_embedding"),  # a licence of the model of sentences binds what was found with it
+        ("contrast_group_id", "text_embedding"), ("contrast_group_id", "arousal_raw"), ("contrast_type", "arousal_raw"),
+        ("contrast_emotions", "emotion"), ("cue_relation", "text_emotion"), ("cue_relation", "transcript"),
+        ("stratum", "emotion"), ("sampling_weight", "emotion"),
+    ],
+)  # fmt: skip
+def test_what_condense_decides_rests_on_what_it_looked_at(column, maker):
+    from datagen.quality.licences import origins
+
+    assert maker in origins(column, published.lineage())
+
+
 def test_the_sound_comes_last():
     for table in ("clips", "samples"):
         assert published.schema(table).names[-1] == "audio"
