@@ -31,6 +31,7 @@ def at_once(store: Store, stage: Stage, job: Job) -> dict[str, Any]:
     rows = pa.concat_tables(shards)
     decided = [_decided(store, plan) for plan in job.previous]
     stage.previous = pa.concat_tables(decided) if decided else None
+    stage.anew = job.anew
     started = time.perf_counter()
     try:
         output = stage.process(rows)

@@ -279,7 +279,9 @@ class Driver:
             "data_hash": wanted.data_hash,
             "seq": wanted.seq,
         } | ({"pilot": True} if whole and plan.pilot else {})
-        job = Job(name, stage.config, stage.seed, wanted.unit, reads, tuple(artifacts), previous, record=record)
+        job = Job(
+            name, stage.config, stage.seed, wanted.unit, reads, tuple(artifacts), previous, wanted.anew, record=record
+        )
         work = Work(wanted, job, 0)
         if whole:
             work.rows = sum(int(self.store.seen(read, self.store.row_count(read)).sum()) for read in reads)

@@ -39,6 +39,7 @@ class Job:
     plans: tuple[ReadPlan, ...]  #: one, or all shards' for a barrier; none where there is a ``brief``
     artifacts: tuple[tuple[str, Unit], ...] = ()
     previous: tuple[ReadPlan, ...] = ()  #: barriers: how to read their own last decisions
+    anew: bool = False  #: barriers: those are to be compared with, not to be kept to
     pieces: tuple[tuple[int, int], ...] = ()
     parts: tuple[tuple[int, int], ...] = ()
     refused: tuple[Refused, ...] = ()

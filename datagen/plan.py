@@ -38,6 +38,7 @@ class Wanted:
     data_hash: str = ""
     seq: int = 0
     previous: Unit | None = None
+    anew: bool = False  #: ``previous`` is there to be compared with, not to be kept to
 
 
 @dataclass
@@ -165,9 +166,12 @@ class Plan:
             mark = [config_hash, data_hash, None] if after is None else [config_hash, data_hash, "anew", after]
             return Unit(name, None, digest.of_value(mark))
 
-        if history and (last := history[-1])[1] in {anew(None), anew(keys[-2])}:
+        last = history[-1] if history else None
+        if last and last[1] in {anew(None), anew(keys[-2])}:
             return Wanted(last[1], True, config_hash, data_hash, last[0])
-        return Wanted(anew(keys[-1]), False, config_hash, data_hash, history[-1][0] + 1 if history else 0)
+        if last is None:
+            return Wanted(anew(None), False, config_hash, data_hash, 0)
+        return Wanted(anew(keys[-1]), False, config_hash, data_hash, last[0] + 1, last[1], anew=True)
 
     def _everything(self, shard: int) -> list[Any] | None:
         """What a sink sees: every column of every stage."""

@@ -157,7 +157,7 @@ class Stage(ABC):
     seeded: bool = False  #: whether the recipe's seed is part of the key
     #: Barriers only. A frozen barrier is fitted once; new input does not refit it without ``--refit``.
     frozen: bool = False
-    #: Barriers only. ``--refit`` makes it decide anew, without ``previous``; splits, say, stay pinned even then.
+    #: Barriers only. ``--refit`` makes it decide anew (``anew``); splits, say, stay pinned even then.
     forgets: bool = False
     #: Memory that a worker takes beside its models; bounds how many workers there are where none is reserved.
     holds_gb: float = 0.0
@@ -171,6 +171,7 @@ class Stage(ABC):
         #: Barriers only, set by the engine: this stage's own output (id + ``writes``) over the rows of the last
         #: commit with the same config, or None. Lets a grown corpus keep what was decided before.
         self.previous: pa.Table | None = None
+        self.anew = False  #: ``previous`` is only there to say what has changed; nothing in it is to be kept to
 
     @classmethod
     def wants(cls, config: Any) -> Resources:

@@ -1,7 +1,7 @@
 """Fit once per run what "high" and "low" mean here: distributions, speaker baselines, weights of the arousal cues.
 
 The artifact is frozen: later clips are described with it until somebody asks for a refit, so that a word keeps its
-meaning while a corpus grows. ``drift`` says when that stops being wise. See ``datagen/speech/calibration.py``.
+meaning while a corpus grows. ``drift`` says when that stops being wise. See ``datagen/speech/calibration/``.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ class Condense(Stage):
 
     def _before(self, ids: pa.ChunkedArray) -> tuple[Bools, Bools]:
         """Per clip whether the last commit kept it, and whether it had seen it."""
-        if self.previous is None:
+        if self.previous is None or self.anew:
             return np.zeros(len(ids), bool), np.zeros(len(ids), bool)
         # Rows the last commit had not seen are null throughout; those it had seen have a stratum.
         seen = self.previous.filter(pc.is_valid(self.previous["stratum"]))

@@ -192,7 +192,7 @@ class Pick(Stage):
     forgets = True
 
     def process(self, batch):
-        before = set(self.previous["clip_id"].to_pylist()) if self.previous is not None else set()
+        before = set(self.previous["clip_id"].to_pylist()) if self.previous is not None and not self.anew else set()
         first, drops = {}, []
         for row, (name, square) in enumerate(
             zip(batch["clip_id"].to_pylist(), batch["square"].to_pylist(), strict=True)

@@ -250,5 +250,15 @@ def test_what_it_costs_is_foreseen_in_proportion():
     assert predict(10_000_000) == pytest.approx((10 * seconds, 10 * gigabytes))
 
 
-def test_a_refit_selects_anew():
-    assert Condense.forgets, "the engine then hands it no `previous`"
+def test_a_refit_selects_anew_and_says_what_changed():
+    assert Condense.forgets, "the engine then says so"
+    rows = [clip(n, emotion="angry" if n % 2 else "neutral", text_key=f"en|{n}") for n in range(40)]
+    first, _ = condense(rows[:20], select={"max_per_stratum": 5})
+    stage = Condense(CondenseConfig(select={"max_per_stratum": 5}), seed=1)
+    stage.previous, stage.anew = committed(first), True
+    out = stage.process(batch_for(stage, rows))
+    fresh, _ = condense(rows, seed=1, select={"max_per_stratum": 5})
+    assert out.columns["drop_reason"].to_pylist() == [column["drop_reason"] for column in fresh.values()]
+    change = out.artifact["change"]
+    assert change["kept_before"] == 10 == change["still_kept"] + change["withdrawn"]["select:cap"]
+    assert change["added_of_new"] == change["withdrawn"]["select:cap"] > 0
