@@ -30,8 +30,8 @@ def cell_count(rows: int) -> int:
 def groups(sizes: Ints, dimensions: int, memory_gb: float) -> list[tuple[int, int]]:
     """Ranges of cells ``(first, end)``, one a task, whose rows fit into ``memory_gb`` together.
 
-    ``sizes``: rows of each cell, at home and visiting. A cell that is larger than the memory is a task of its own:
-    it is searched block by block.
+    ``sizes``: rows of each cell, at home and visiting. A cell that is larger than the memory is a task of its own,
+    and the one thing that is not bounded: it takes several hundred thousand near-same texts.
     """
     room = memory_gb * 1e9 / (4.0 * (dimensions + _WORK))
     ranges: list[tuple[int, int]] = []
