@@ -286,6 +286,9 @@ def plan(space: Workspace, refused: pa.Table, clips: int | None = None) -> None:
         numbers = [progress.units[s] for s in (State.DONE, State.STALE, State.TODO)]
         table.add_row(name, takes + (" (all)" if kind is Kind.BARRIER else ""), after,
                       *(f"{n:,}" if n else "·" for n in numbers), *_left(progress))  # fmt: skip
+    words = [word for cell in table.columns[2].cells for word in str(cell).split()]
+    table.padding = (0, 0, 0, 1)
+    table.columns[2].min_width = max(map(len, words), default=0)  # names of stages stay whole on a narrow terminal
     console.print(table)
     console.print("done, stale, to do: units of work, which are a stage on one shard or on all of them at once")
     console.print("rows, about: what is left; ? until the stages before are done, or until it has run once")

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from datagen import cli, registry, report
+from datagen.testing import speech
 from tests.engine import toy
 
 
@@ -25,9 +26,9 @@ class Told:
 def datagen(monkeypatch, capfd):
     """``datagen("run", ...)`` as the installed script runs it."""
 
-    def call(*words) -> Told:
+    def call(*words, width: int = 200) -> Told:
         monkeypatch.setattr(sys, "argv", ["datagen", *map(str, words)])
-        monkeypatch.setattr(report.console, "width", 200, raising=False)
+        monkeypatch.setattr(report.console, "width", width, raising=False)
         capfd.readouterr()
         with pytest.raises(SystemExit) as left:
             cli.main()
@@ -99,6 +100,15 @@ def test_a_plan_starts_nothing_and_writes_nothing(datagen, toy_recipe, tmp_path)
     told = datagen("plan", toy_recipe, "--output", tmp_path / "run")
     assert told.code == 0 and "20 recordings" in told.out
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_plan_on_a_narrow_terminal_keeps_names_whole_and_every_column(datagen, tmp_path):
+    speech.corpus(tmp_path / "in", speakers=1, emotions=("angry",), sentences=1)
+    go = ("plan", "cpqa", "--profile", "offline", "--input", tmp_path / "in", "--output", tmp_path / "run")
+    lines = datagen(*go, width=80).out.splitlines()
+    header = next(line for line in lines if "to do" in line)
+    assert header.split()[-2:] == ["rows", "about"]
+    assert any(" text_emotion, " in line for line in lines)
 
 
 def test_a_life_of_a_run(datagen, toy_recipe, tmp_path):

@@ -6,6 +6,7 @@ the stages before ``condense`` are done, its selection is tried on the real colu
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -120,37 +121,47 @@ def try_out(clips: pa.Table, config: SelectConfig, seed: int) -> list[str]:
         )
     except RunError as error:
         return [str(error)]
-    return sentences(tried.shortfalls)
+    told = sentences(tried.shortfalls)
+    if clips.num_rows and tried.reason.null_count == 0:
+        reasons = Counter(tried.reason.to_pylist()).most_common()
+        told.insert(0, "select would keep no clip: " + ", ".join(f"{name} removes {rows:,}" for name, rows in reasons))
+    return told
 
 
 def sentences(shortfalls: Sequence[Mapping[str, Any]]) -> list[str]:
     """``Selection.shortfalls`` for a person: one sentence per limit that was not met."""
-    found, floors = [], {}
+    found, floors, floor = [], {}, ""
     for each in shortfalls:
         kind, about, wanted, has = (each[name] for name in ("kind", "stratum", "wanted", "has"))
         if kind == "min_per_stratum":
-            floors[about] = int(has)
-        elif kind in {"target_clips", "target_hours"} and has < wanted:
-            found.append(f"select.{kind} is {wanted:g}, but only {has:g} pass: the target is not reached")
+            floors[about], floor = int(has), _told(wanted)
+            continue
+        short, wanted, has = has < wanted, _told(wanted), _told(has)
+        if kind in {"target_clips", "target_hours"} and short:
+            found.append(f"select.{kind} is {wanted}, but only {has} pass: the target is not reached")
         elif kind in {"target_clips", "target_hours"}:
             found.append(
-                f"select.{kind} is {wanted:g}, but floors and what was kept before hold {has:g}: the target is exceeded"
+                f"select.{kind} is {wanted}, but floors and what was kept before hold {has}: the target is exceeded"
             )
         elif kind == "max_neutral_share":
             found.append(
-                f"select.max_neutral_share is {wanted:g}, but floors and what was kept before leave a share of {has:g}"
+                f"select.max_neutral_share is {wanted}, but floors and what was kept before leave a share of {has}"
             )
         elif kind == "cue_relation.min":
-            found.append(f"select.cue_relation.{about}.min is {wanted:g}, but its share is only {has:g}")
+            found.append(f"select.cue_relation.{about}.min is {wanted}, but its share is only {has}")
         else:
             found.append(
-                f"select.cue_relation.{about}.max is {wanted:g}, but its share stays at {has:g}: floors, what was kept "
+                f"select.cue_relation.{about}.max is {wanted}, but its share stays at {has}: floors, what was kept "
                 "before, or largest shares that do not add up to 1 forbid less"
             )
     if floors:
-        wanted = next(each["wanted"] for each in shortfalls if each["kind"] == "min_per_stratum")
-        found.append(f"select.min_per_stratum is {wanted:g}, but there are fewer of {_listed(floors)}")
+        found.append(f"select.min_per_stratum is {floor}, but there are fewer of {_listed(floors)}")
     return found
+
+
+def _told(number: float) -> str:
+    """``0.556``, ``200``, ``1,000,000``: no more digits than a person needs, and never an exponent."""
+    return f"{number:,.3f}".rstrip("0").rstrip(".")
 
 
 def _listed(counts: Mapping[str | None, int] | Mapping[str, int]) -> str:

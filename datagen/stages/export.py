@@ -44,7 +44,7 @@ class ExportConfig(StageConfig):
 
 class Export(Stage):
     name = "export"
-    version = "1"
+    version = "2"
     table = "samples"
     kind = Kind.SINK
     Config = ExportConfig

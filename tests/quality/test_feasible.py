@@ -94,6 +94,24 @@ def test_shortfalls_become_one_sentence_per_limit():
     assert feasible.try_out(clips, SelectConfig(strata=["emotion"], min_per_stratum=2), 1) == []
 
 
+def test_gates_that_nothing_passes_are_said_before_the_run():
+    clips = pa.table({"clip_id": ["a", "b", "c"], "duration": [1.0, 2.0, 9.0], "emotion": ["sad", "sad", "angry"]})
+    settings = {"gates": {"duration": {"min": 10}}, "max_neutral_share": 0.5}
+    lines = feasible.try_out(clips, SelectConfig(strata=["emotion"], **settings), 1)
+    assert lines[0] == "select would keep no clip: gate:duration removes 3"
+
+
+def test_numbers_read_like_numbers():
+    lacking = [
+        {"kind": "target_clips", "stratum": None, "wanted": 1_000_000, "has": 20},
+        {"kind": "max_neutral_share", "stratum": None, "wanted": 0.15, "has": 0.555556},
+    ]
+    assert feasible.sentences(lacking) == [
+        "select.target_clips is 1,000,000, but only 20 pass: the target is not reached",
+        "select.max_neutral_share is 0.15, but floors and what was kept before leave a share of 0.556",
+    ]
+
+
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
