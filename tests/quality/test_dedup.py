@@ -47,10 +47,10 @@ BETTER = [
     ("kept before", {}),
     (RANKING[1], {"label_source": "gold"}),
     (RANKING[1], {"label_source": "requested"}),
-    ("larger label margin", {"emotion_margin": 0.6}),
+    ("larger label margin", {"emotion_margin": 0.52}),
     ("more of its words have times", {"word_coverage": 1.3}),
     ("better signal-to-noise ratio", {"snr_db": 32.0}),
-    ("longer", {"duration": 2.5}),
+    ("longer", {"duration": 2.02}),
 ]
 
 
@@ -72,6 +72,12 @@ def test_what_is_not_known_is_no_better():
 
 def test_noise_below_what_is_worth_a_difference_decides_nothing():
     found = decided([clip(1, audio_hash="x", snr_db=30.2, emotion_margin=0.501), clip(0, audio_hash="x")])
+    assert found["c001"] == ("duplicate:content", "c000", "smaller clip_id")
+
+
+def test_a_gold_label_has_no_margin():
+    gold = {"audio_hash": "x", "label_source": "gold"}
+    found = decided([clip(1, **gold, emotion_margin=0.9), clip(0, **gold, emotion_margin=None)])
     assert found["c001"] == ("duplicate:content", "c000", "smaller clip_id")
 
 

@@ -150,6 +150,33 @@ def test_a_cap_over_several_emotions_is_not_spent_on_what_the_neutral_share_take
     assert len(chosen) == 1 and "neutral" not in tally(rows, chosen)
 
 
+def test_a_cap_takes_neutral_clips_as_they_are_outweighed_in_their_own_stratum():
+    rows = [clip(n) for n in range(100)] + [clip(100 + n, "angry") for n in range(25)]
+    rows += [clip(200 + n, "angry", corpus="other") for n in range(400)]
+
+    def by_corpus(cap):
+        limits = {"max_per_stratum": cap, "max_neutral_share": 0.2}
+        chosen, _ = choose(rows, strata=["corpus"], richness_power=0, **limits)
+        return Counter((row["corpus"], row["emotion"]) for row in rows if row["clip_id"] in chosen)
+
+    assert by_corpus(20) == {("toy", "neutral"): 4, ("toy", "angry"): 16, ("other", "angry"): 20}
+    # Where the others run out, neutral clips fill the stratum; then the share takes what is too much over all.
+    assert by_corpus(50) == {("toy", "neutral"): 18, ("toy", "angry"): 25, ("other", "angry"): 50}
+
+
+def test_a_cap_is_not_spent_on_what_a_largest_share_takes_out():
+    rows = related(matched=100, conflict=20)
+    limits = {"max_per_stratum": 30, "cue_relation": {"matched": {"max": 0.5}}}
+    chosen, _ = choose(rows, strata=["corpus"], richness_power=0, **limits)
+    assert len(chosen) >= 20, "of thirty out of all clips about five would be conflicts, and as many matched ones stay"
+
+
+def test_a_floor_is_counted_for_neutral_and_other_clips_apart():
+    rows = [clip(n) for n in range(50)] + [clip(100 + n, "angry") for n in range(20)]
+    chosen, _ = choose(rows, strata=["corpus"], min_per_stratum=5, max_neutral_share=0.1)
+    assert tally(rows, chosen) == {"neutral": 5, "angry": 20}
+
+
 def test_a_floor_keeps_small_strata_whole_and_large_ones_above_it():
     rows = unbalanced()
     chosen, found = choose(rows, min_per_stratum=7, target_clips=12, max_neutral_share=0.1)
@@ -172,6 +199,8 @@ def test_nothing_but_neutral_is_an_error_unless_a_floor_holds_some():
         choose(rows, max_neutral_share=0.3)
     assert len(choose(rows, max_neutral_share=0.3, min_per_stratum=2)[0]) == 2
     assert len(choose(rows, max_neutral_share=1.0)[0]) == 6
+    kept = {rows[0]["clip_id"]}
+    assert choose(rows, kept=kept, max_neutral_share=0.3)[0] == kept, "what was kept before is something"
 
 
 # --- which of a stratum -----------------------------------------------------------------------------------------
@@ -249,6 +278,15 @@ def test_a_least_share_reserves_places_in_a_target_and_drops_nothing_by_itself()
     assert [s for s in found.shortfalls if s["kind"] == "cue_relation.min"] == [
         {"kind": "cue_relation.min", "stratum": "conflict", "wanted": 0.2, "has": 0.1}
     ]
+
+
+def test_reserved_places_are_as_many_as_asked_for_and_dealt_to_the_strata_in_turn():
+    rows = related(conflict=200, matched=90)
+    rows = [row | {"corpus": "small" if (n % 2 and n < 200) or n >= 280 else "toy"} for n, row in enumerate(rows)]
+    limits = {"target_clips": 50, "cue_relation": {"matched": {"min": 0.2}}}
+    chosen, _ = choose(rows, strata=["corpus"], richness_power=100, **limits)  # without a minimum conflicts only
+    found = Counter((row["corpus"], row["cue_relation"]) for row in rows if row["clip_id"] in chosen)
+    assert found == {(corpus, who): n for corpus in ("toy", "small") for who, n in (("matched", 5), ("conflict", 20))}
 
 
 def test_largest_shares_that_only_the_empty_set_would_satisfy_are_told_and_not_applied():
