@@ -110,12 +110,15 @@ def generated(clips: int, seed: int = 1) -> pa.Table:
 def wrong(batch: pa.Table, written: pa.Table) -> list[str]:
     """What must hold of any condensation, counted."""
     found = []
-    duplicate = pc.fill_null(pc.starts_with(written["drop_reason"], "duplicate:"), False).to_numpy()
-    for name in ("audio_hash", "sound_group"):
-        groups = pa.table({"group": batch[name], "stays": ~duplicate}).filter(pc.is_valid(batch[name]))
-        stays = groups.group_by("group").aggregate([("stays", "sum")])["stays_sum"].to_numpy()
-        if (stays > 1).any() or (name == "audio_hash" and (stays == 0).mean() > 0.1):
-            found.append(f"{(stays > 1).sum()} groups by {name} keep more than one clip")
+    # Level by level, each among what the one before left: of every group exactly one clip does not go at that level.
+    stays = np.ones(len(batch), bool)
+    for name, level in (("audio_hash", CONTENT), ("sound_group", ACOUSTIC)):
+        known = stays & batch[name].is_valid().to_numpy()
+        stays &= ~pc.equal(pc.fill_null(written["drop_reason"], ""), level).to_numpy()
+        groups = pa.table({"group": batch[name].filter(pa.array(known)), "stays": stays[known]})
+        left = groups.group_by("group").aggregate([("stays", "sum")])["stays_sum"].to_numpy()
+        if (left != 1).any():
+            found.append(f"{(left > 1).sum()} groups by {name} keep more than one clip, {(left < 1).sum()} none")
     # A copy may bear any label, so ways of saying a text are counted among what is no copy.
     said = pa.table({"text": batch["text_cluster"], "emotion": batch["emotion"], "why": written["drop_reason"]})
     said = said.filter(pc.and_(pc.is_valid(said["emotion"]), pc.invert(pc.is_in(said["why"], COPIES))))
@@ -139,7 +142,8 @@ def condense(path: Path) -> dict[str, float]:
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert output.columns is not None
-    for problem in wrong(batch, output.columns):
+    problems = wrong(batch, output.columns)
+    for problem in problems:
         print(problem, file=sys.stderr)
     return {
         "seconds": seconds,
@@ -147,7 +151,7 @@ def condense(path: Path) -> dict[str, float]:
         "bytes": peak - before,
         "batch": batch.nbytes,
         "kept": output.columns["drop_reason"].null_count,
-        "wrong": len(wrong(batch, output.columns)),
+        "wrong": len(problems),
     }
 
 
