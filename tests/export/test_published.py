@@ -37,7 +37,7 @@ def test_everything_made_of_a_raw_affect_score_says_so(raw):
     ("column", "maker"),
     [
         ("text_cluster", "text_embedding"),  # a licence of the model of sentences binds what was found with it
-        ("contrast_group_id", "text_embedding"), ("contrast_group_id", "arousal_raw"), ("contrast_type", "arousal_raw"),
+        ("contrast_group_id", "text_embedding"), ("contrast_type", "arousal_raw"),
         ("contrast_emotions", "emotion"), ("cue_relation", "text_emotion"), ("cue_relation", "transcript"),
         ("stratum", "emotion"), ("sampling_weight", "emotion"),
     ],
