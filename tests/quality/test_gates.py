@@ -38,10 +38,12 @@ def passed(**gates):
         ({"word_count": {"min": 2}}, [0, 1, 2, 4, 5]),
         ({"word_count": {"min": 2, "nonverbal": "drop"}}, [1, 2, 5]),
         ({"word_count": {"max": 5}}, [0, 1, 2, 3, 4]),
+        ({"word_count": {"max": 3}}, [0, 1, 2, 3, 4]),
         ({"word_count": {"nonverbal": "drop"}}, [1, 2, 3, 5]),
         ({"emotion_margin": {"min": 0.1}}, [1, 2, 3, 4, 5]),
         ({"emotion_margin": {"min": 0.1, "missing": "drop"}}, [1, 3, 4, 5]),
         ({"affect_agreement": {"conflict": "drop"}}, [1, 2, 3, 4, 5]),
+        ({"affect_agreement": {"missing": "drop"}}, [0, 1, 3, 4, 5]),
         ({"speech_lang": {"allow": ["en"]}}, [0, 2, 3, 5]),
         ({"speech_lang": {"allow": ["en"], "missing": "drop"}}, [0, 3, 5]),
         ({"speech_lang": {"missing": "drop"}}, [0, 1, 3, 4, 5]),
@@ -55,6 +57,12 @@ def test_who_passes(gates, left):
     assert passed(**gates) == left
 
 
+def test_a_gate_on_pseudo_labels_misses_nothing_of_others_even_where_the_column_is_not_there():
+    done = pass_gates(CLIPS.drop_columns(["emotion_margin"]), np.arange(6), Gates(emotion_margin={"missing": "drop"}))
+    assert np.flatnonzero(done.code < 0).tolist() == [1, 4, 5]
+    assert done.counts["emotion_margin"] == {"alone": 3, "removed": 3, "missing": 3}
+
+
 def test_counts_alone_and_in_sequence():
     gates = Gates(snr_db={"min": 10}, duration={"min": 0.5, "max": 30}, word_count={"min": 2})
     done = pass_gates(CLIPS, np.arange(6), gates)
@@ -64,6 +72,7 @@ def test_counts_alone_and_in_sequence():
         "snr_db": {"alone": 1, "removed": 0, "missing": 2},
         "word_count": {"alone": 1, "removed": 0, "missing": 1},
     }
+    assert done.code.tolist() == [0, -1, -1, 0, -1, -1], "the first gate that refuses is the reason"
     assert sum(count["removed"] for count in done.counts.values()) == (done.code >= 0).sum()
 
 

@@ -247,6 +247,20 @@ def test_a_group_keeps_its_contrast_within_a_stratum_and_does_not_crowd_out_the_
     assert 15 < len(chosen & set(contrast)) < 45  # by luck, about half
 
 
+def test_the_rarest_way_of_saying_a_phrase_is_kept_under_a_cap():
+    rows = [clip(n, "happy" if n == 7 else "sad" if n < 30 else "angry") for n in range(200)]
+    contrast = {row["clip_id"]: 0 for row in rows}
+    for seed in range(4):
+        assert tally(rows, choose(rows, contrast, seed=seed, strata=["corpus"], max_per_stratum=3)[0])["happy"] == 1
+
+
+def test_what_was_kept_counts_for_the_cap():
+    rows = [clip(n) for n in range(40)]
+    kept = choose(rows[:20], max_per_stratum=5)[0]
+    assert choose(rows, kept=kept, max_per_stratum=5)[0] == kept
+    assert len(choose(rows, kept=kept, max_per_stratum=8)[0] - kept) == 3
+
+
 # --- relations of words and voice -------------------------------------------------------------------------------
 
 
