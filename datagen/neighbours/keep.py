@@ -43,7 +43,7 @@ def keep_first(order: Ints, pairs: Ints) -> Ints:
     for better, worse in open_[np.argsort(open_[:, 0], kind="stable")].tolist():
         if not gone[better]:
             gone[worse] = True
-    keepers = ranked[~gone[ranked[:, 0]] & gone[ranked[:, 1]]]
+    keepers = ranked[~gone[ranked[:, 0]]]  # of these the worse row is gone
     keepers = keepers[np.lexsort((keepers[:, 0], keepers[:, 1]))]
     dup_of = np.full(len(order), -1, np.int64)
     first = np.ones(len(keepers), bool)

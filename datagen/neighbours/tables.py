@@ -45,6 +45,25 @@ def matrix(table: pa.Table, column: str = "vector") -> Vectors:
     return np.asarray(array.flatten().to_numpy().reshape(len(array), array.type.list_size), np.float32)
 
 
+def unit_rows(column: pa.ChunkedArray) -> tuple[Vectors, npt.NDArray[np.bool_]]:
+    """A column of lists, none null, as ``(rows, longest)`` float32 of unit length, and which rows can be compared.
+
+    The others are zero: of another length than the longest, not finite, or without a direction.
+    """
+    array = column.combine_chunks()
+    array = pa.concat_arrays(array.chunks) if isinstance(array, pa.ChunkedArray) else array
+    lengths = array.value_lengths().to_numpy()
+    made = np.zeros((len(array), int(lengths.max(initial=0))), np.float32)
+    usable = lengths == made.shape[1]
+    flat = array.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    made[usable] = flat[np.repeat(usable, lengths)].reshape(np.count_nonzero(usable), -1) if len(flat) else 0
+    norm = np.linalg.norm(made, axis=1)
+    usable = np.isfinite(norm) & (norm > 1e-6)
+    made[~usable] = 0
+    made[usable] /= norm[usable, None]
+    return made, usable
+
+
 def bundle(arrays: Mapping[str, npt.NDArray[Any]]) -> pa.Table:
     """Small arrays of any shape, one a row; ``unbundled`` is its inverse."""
     rows = [{"name": n, "type": a.dtype.str, "shape": list(a.shape), "data": a.tobytes()} for n, a in arrays.items()]

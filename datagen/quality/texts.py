@@ -1,4 +1,4 @@
-"""When two clips say the same words: a key for any language. Near-same texts are found by ``stages/neighbours.py``."""
+"""When two clips say the same words: a key for any language. Near-same texts are found by the stage ``neighbours``."""
 
 from __future__ import annotations
 
@@ -36,3 +36,8 @@ def text_key(text: str | None, *languages: str | None) -> str | None:
 def text_id(key: str | None) -> str | None:
     """Short stable name of a text key: 64 bits of its hash, in hex."""
     return None if key is None else blake2b(key.encode(), digest_size=8).hexdigest()
+
+
+def text_number(key: str) -> int:
+    """The number that ``text_id`` names in hex."""
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big")

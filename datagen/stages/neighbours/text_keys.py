@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,8 +15,8 @@ from datagen.neighbours import cells as cells_
 from datagen.neighbours import choose, sketch
 from datagen.neighbours.arrays import Ints, Vectors, chosen
 from datagen.neighbours.recall import halves
-from datagen.neighbours.tables import as_table, bundle, integers, matrix, of_sketch, values
-from datagen.quality.texts import text_id
+from datagen.neighbours.tables import as_table, bundle, integers, matrix, of_sketch, unit_rows, values
+from datagen.quality.texts import text_number
 from datagen.quality.turning import turning
 from datagen.rounds import Bench
 
@@ -43,9 +40,11 @@ def keys(shard: int, bench: Bench) -> dict[str, Any]:
     rows = rows.filter(pc.and_(rows["text_key"].is_valid(), rows["text_embedding"].is_valid()))
     keys = rows["text_key"].combine_chunks().dictionary_encode()
     _, first = np.unique(keys.indices.to_numpy(), return_index=True)
-    distinct = [keys.dictionary[int(keys.indices[int(row)].as_py())].as_py() for row in first.tolist()]
+    distinct = keys.dictionary.to_pylist()  # in the order of ``first``
     ids = np.array([text_number(key) for key in distinct], np.uint64)
-    vectors, usable = _unit(rows["text_embedding"].take(pa.array(first)))
+    if pc.count_distinct(pc.list_value_length(rows["text_embedding"])).as_py() > 1:
+        raise RunError("text embeddings of different lengths in one shard; run `embed` again")
+    vectors, usable = unit_rows(rows["text_embedding"].take(pa.array(first)))
     order = np.argsort(ids, kind="stable")
     order = order[usable[order]]
     spaces = np.array([_space(key) for key in distinct], np.uint64)
@@ -117,33 +116,7 @@ def own(shard: int, bench: Bench) -> tuple[Ints, Vectors]:
     return integers(own, "number"), vectors if len(rows) == len(vectors) else vectors[rows]
 
 
-def text_number(key: str) -> int:
-    """64 bits of a key's hash, the same as ``text_id`` names."""
-    return int(text_id(key) or "0", 16)
-
-
-@lru_cache(maxsize=4096)
-def _hash(words: str) -> int:
-    return int.from_bytes(blake2b(words.encode(), digest_size=8).digest(), "big")
-
-
 def _space(key: str) -> int:
     """Texts can be near-same only in one language, with the same numbers, negations, persons and days."""
     words = turning(key)
-    return _hash(key if words is None else "\n".join((key.split("|", 1)[0], *words)))
-
-
-def _unit(column: pa.ChunkedArray) -> tuple[Vectors, npt.NDArray[np.bool_]]:
-    """A list column as ``(rows, dimensions)`` of unit length, and which rows can be compared at all."""
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks)
-    if not len(array):
-        return np.zeros((0, 0), np.float32), np.zeros(0, bool)
-    lengths = np.diff(array.offsets.to_numpy())
-    if (lengths != lengths[0]).any():
-        raise RunError("text embeddings of different lengths in one shard; run `embed` again")
-    matrix = array.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(array), int(lengths[0]))
-    norm = np.linalg.norm(matrix, axis=1, keepdims=True)
-    usable = np.isfinite(norm[:, 0]) & (norm[:, 0] > 1e-6)
-    return np.where(usable[:, None], matrix / np.where(usable[:, None], norm, 1), 0).astype(np.float32), usable
+    return text_number(key if words is None else "\n".join((key.split("|", 1)[0], *words)))

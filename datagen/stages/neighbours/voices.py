@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,9 @@ import pyarrow as pa
 from datagen.neighbours.arrays import Ints, Vectors
 from datagen.neighbours.keep import keep_first
 from datagen.neighbours.search import inside
-from datagen.neighbours.tables import as_table, matrix, values
+from datagen.neighbours.tables import as_table, matrix, unit_rows, values
 from datagen.neighbours.thin import gathered
+from datagen.quality.texts import text_number
 from datagen.rounds import Bench, Results
 
 READS = ("recording_id", "speaker", "emotion_embedding")
@@ -53,15 +53,18 @@ class Voices:
         rows = rows.filter(pa.compute.and_(rows["emotion_embedding"].is_valid(), rows["text_cluster"].is_valid()))
         if not len(rows):
             return {"takes": 0, "dimensions": 0}
-        vectors = _unit(rows["emotion_embedding"].combine_chunks())
+        vectors, _ = unit_rows(rows["emotion_embedding"])
         columns = (rows[name].to_pylist() for name in ("speaker", "recording_id", "text_cluster"))
         # An unknown speaker is one per recording, as in ``dedup``; a tab keeps the parts apart.
         groups = np.array(
-            [_hash(f"{'s' if who else 'r'}\t{who or home}\t{text}") for who, home, text in zip(*columns, strict=True)],
+            [
+                text_number(f"{'s' if who else 'r'}\t{who or home}\t{text}")
+                for who, home, text in zip(*columns, strict=True)
+            ],
             np.uint64,
         )
         ids = rows["clip_id"].to_pylist()
-        names = np.array([_hash(clip) for clip in ids], np.uint64)
+        names = np.array([text_number(clip) for clip in ids], np.uint64)
         order = np.lexsort((names, groups))
         table = as_table(group=groups[order], name=names[order], vector=vectors[order])
         bench.put(f"voices/{shard}", table.append_column("clip_id", pa.array([ids[row] for row in order.tolist()])))
@@ -115,21 +118,6 @@ def _leaders(vectors: Vectors, threshold: float) -> Ints:
     pairs = gathered(piece.pairs for piece in inside(vectors, np.arange(len(vectors)), threshold))
     leader = keep_first(np.arange(len(vectors)), pairs)
     return np.where(leader < 0, np.arange(len(vectors)), leader)
-
-
-def _unit(array: pa.ListArray) -> Vectors:
-    lengths = np.diff(array.offsets.to_numpy())
-    width = int(lengths.max())
-    usable = lengths == width
-    flat = array.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    made = np.zeros((len(array), width), np.float32)
-    made[usable] = flat[np.repeat(usable, lengths)].reshape(-1, width)
-    norm = np.linalg.norm(made, axis=1, keepdims=True)
-    return np.asarray(made / np.where(norm > 1e-6, norm, 1), np.float32)
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 def _one(column: pa.ChunkedArray | pa.Array) -> pa.Array:
