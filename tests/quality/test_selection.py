@@ -160,6 +160,7 @@ def test_a_cap_takes_neutral_clips_as_they_are_outweighed_in_their_own_stratum()
         return Counter((row["corpus"], row["emotion"]) for row in rows if row["clip_id"] in chosen)
 
     assert by_corpus(20) == {("toy", "neutral"): 4, ("toy", "angry"): 16, ("other", "angry"): 20}
+    assert by_corpus(4) == {("toy", "angry"): 4, ("other", "angry"): 4}, "the first one comes after four others"
     # Where the others run out, neutral clips fill the stratum; then the share takes what is too much over all.
     assert by_corpus(50) == {("toy", "neutral"): 18, ("toy", "angry"): 25, ("other", "angry"): 50}
 
