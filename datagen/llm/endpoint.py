@@ -20,7 +20,7 @@ Constraint = Literal["response_format", "structured_outputs", "none"]
 class Endpoint(BaseModel):
     """Replicas of one model and the client's manners towards them. Times are in seconds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)  # URLs may hold passwords
 
     urls: tuple[str, ...] = Field(
         min_length=1, description="base URL of each replica, with or without /v1, e.g. http://host:8000/v1"
