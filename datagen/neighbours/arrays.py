@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from datagen.quality import luck
+
 Vectors = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -55,11 +57,8 @@ def release(vectors: npt.NDArray[np.generic]) -> None:
 
 
 def mixed(ids: Ints, seed: int) -> npt.NDArray[np.uint64]:
-    """A well-mixed 64-bit number per id (the finaliser of splitmix64; Steele, Lea and Flood 2014)."""
-    value = ids.astype(np.uint64) + np.uint64((seed * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) % 2**64)
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(value ^ (value >> np.uint64(31)))
+    """A well-mixed 64-bit number per id: the ``seed``-th after it of the generator that ``luck`` mixes with."""
+    return luck.mixed(ids.astype(np.uint64) + np.uint64(seed * luck.STEP % 2**64))
 
 
 def chosen(ids: Ints, count: int, seed: int) -> Ints:

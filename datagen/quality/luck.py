@@ -11,7 +11,8 @@ import pyarrow as pa
 Words = npt.NDArray[np.uint64]
 
 #: Constants of SplitMix64 (Steele, Lea & Flood 2014, OOPSLA).
-_STEP, _FIRST, _SECOND = (np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+STEP = 0x9E3779B97F4A7C15
+_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 def luck(seed: int, name: str) -> int:
@@ -59,7 +60,7 @@ def draws(hashes: Words, seed: int) -> Words:
 def mixed(words: Words) -> Words:
     """SplitMix64: one to one, and every bit of the result depends on every bit of the word."""
     with np.errstate(over="ignore"):
-        word = words + _STEP
+        word = words + np.uint64(STEP)
         word = (word ^ (word >> np.uint64(30))) * _FIRST
         word = (word ^ (word >> np.uint64(27))) * _SECOND
         mixed_word: Words = word ^ (word >> np.uint64(31))
