@@ -72,6 +72,7 @@ def deduplicate(
     clips: pa.Table,
     cluster: Ints,
     kept_before: Bools,
+    exempt: Bools,
     *,
     content: bool,
     acoustic: bool,
@@ -85,15 +86,17 @@ def deduplicate(
         cluster: number of the text cluster per row, -1 = no words, no repeats.
         kept_before: per row; such clips come first, and are no repeats whatever arrives later (but two that turn out
             to be copies of one recording are still one too many).
+        exempt: per row, of a corpus that is left whole: such a clip is no repeat, and of copies it is the one that
+            stays. What a benchmark holds must not be trained on under another name.
         keep_per_cell: how many takes alike stay; None = no semantic level.
     """
-    ranking = rank(clips, kept_before)
+    ranking = rank(clips, kept_before, exempt)
     level, of = np.full((2, clips.num_rows), -1, np.int64)
     for number, name in ((0, "audio_hash" if content else None), (1, "sound_group" if acoustic else None)):
         if name is not None:
             _settle(level, of, number, copies(numbered(clips[name]), ranking, level < 0))
     if keep_per_cell is not None:
-        found = semantic_repeats(clips, cluster, ranking, level < 0, kept_before, keep_per_cell, alike)
+        found = semantic_repeats(clips, cluster, ranking, level < 0, kept_before | exempt, keep_per_cell, alike)
         _settle(level, of, 2, found)
     while True:  # lead every row to one that stays: a copy of a repeat to what that repeats. Two rounds at most.
         onward = np.where(of >= 0, of[of], -1)

@@ -15,6 +15,7 @@ Ints = npt.NDArray[np.int64]
 
 #: What decides, the first that differs; in the words that ``dup_why`` uses of the clip that is kept.
 RANKING = (
+    "of a corpus that is left whole",
     "kept before",
     "surer source of its emotion: gold before requested before pseudo before none",
     "speaker known",
@@ -28,7 +29,7 @@ RANKING = (
 MERITS = ("clip_id", "emotion", "label_source", "emotion_margin", "speaker", "word_coverage", "snr_db", "duration")
 #: How many bits of a merit each takes, but for the last, which is told by the place alone. Measured values are
 #: rounded to what is worth a difference: 0.01 of margin, a tenth of the words, 1 dB, 10 ms.
-_BITS = (1, 2, 1, 7, 4, 8, 24)
+_BITS = (1, 1, 2, 1, 7, 4, 8, 24)
 _SHIFTS = tuple(sum(_BITS[number + 1 :]) for number in range(len(_BITS)))
 _SOURCES = ("gold", "requested", "pseudo")
 
@@ -50,17 +51,18 @@ class Ranking:
         return pa.array(RANKING, pa.string()).take(pa.array(first))
 
 
-def rank(clips: pa.Table, kept_before: Bools) -> Ranking:
+def rank(clips: pa.Table, kept_before: Bools, exempt: Bools) -> Ranking:
     """Order clips by ``RANKING``. What was not measured counts as the least; a gold label has margin 1.
 
     Args:
         clips: columns ``MERITS``; word_coverage 0..1, duration in seconds.
-        kept_before: per row.
+        kept_before, exempt: per row; exempt are clips of corpora that selection leaves whole.
     """
     source = pc.fill_null(pc.index_in(clips["label_source"], pa.array(_SOURCES)), len(_SOURCES) - 1).to_numpy()
     source = np.where(clips["emotion"].is_null().to_numpy(), len(_SOURCES), source)
     margin = np.where(source == 0, 1.0, floats(clips, "emotion_margin"))
     criteria = (
+        ~exempt,
         ~kept_before,
         source,
         clips["speaker"].is_null().to_numpy(),

@@ -59,6 +59,13 @@ def columns(config: SelectConfig) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*own, *COLUMNS, *quality_gates.columns(config.gates), *config.strata)))
 
 
+def left_whole(clips: pa.Table, config: SelectConfig) -> Bools:
+    """Per row whether it is of an exempt corpus."""
+    if not config.exempt:
+        return np.zeros(clips.num_rows, bool)
+    return np.asarray(pc.is_in(clips["corpus"], pa.array(config.exempt, pa.string())).to_numpy(), bool)
+
+
 def select(
     clips: pa.Table,
     rows: Ints,
@@ -83,10 +90,7 @@ def select(
     Raises:
         RunError: a neutral share is asked for, but no clip has another emotion.
     """
-    exempt = np.zeros(len(rows), bool)
-    if config.exempt:
-        corpora = clips["corpus"].take(pa.array(rows))
-        exempt = pc.is_in(corpora, pa.array(config.exempt, pa.string())).to_numpy().astype(bool)
+    exempt = left_whole(clips, config)[rows]
     untouched, rows = rows[exempt], rows[~exempt]
     gated = quality_gates.pass_gates(clips, rows, config.gates)
     rich, parts = richness(clips, config.richness)

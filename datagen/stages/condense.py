@@ -46,7 +46,7 @@ class Condense(Stage):
     """
 
     name: ClassVar[str] = "condense"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     table: ClassVar[str] = "clips"
     kind: ClassVar[Kind] = Kind.BARRIER
     Config: ClassVar[type[StageConfig]] = CondenseConfig
@@ -87,6 +87,7 @@ class Condense(Stage):
             batch,
             cluster,
             kept_before,
+            selection.left_whole(batch, self.config.select),
             content=settings.content,
             acoustic=settings.acoustic,
             keep_per_cell=settings.keep_per_cell if settings.semantic else None,

@@ -33,20 +33,31 @@ def clip(number, **changes):
     return row | changes
 
 
-def decided(rows, kept_before=(), keep_per_cell=3, content=True, acoustic=True):
+def decided(rows, kept_before=(), keep_per_cell=3, content=True, acoustic=True, exempt=()):
     clips = table(rows)
     before = np.isin(np.array([row["clip_id"] for row in rows]), list(kept_before))
-    found = deduplicate(clips, numbered(text_clusters(clips)), before, content=content, acoustic=acoustic,
+    whole = np.isin(np.array([row["clip_id"] for row in rows]), list(exempt))
+    found = deduplicate(clips, numbered(text_clusters(clips)), before, whole, content=content, acoustic=acoustic,
                         keep_per_cell=keep_per_cell, alike=ALIKE)  # fmt: skip
     ids = clips["clip_id"].to_pylist()
     names = [ids[row] if row >= 0 else None for row in found.of.tolist()]
     return dict(zip(ids, zip(found.reasons().to_pylist(), names, found.why().to_pylist(), strict=True), strict=True))
 
 
+def test_of_copies_the_benchmarks_own_stays_and_its_takes_are_no_repeats():
+    rows = [clip(0, audio_hash="x", label_source="gold"), clip(1, audio_hash="x", snr_db=5.0)]
+    found = decided(rows, kept_before=["c000"], exempt=["c001"])
+    assert found["c000"] == ("duplicate:content", "c001", "of a corpus that is left whole")
+    assert found["c001"][0] is None
+    takes = [clip(n) for n in range(8)]
+    assert sum(fate[0] is not None for fate in decided(takes).values()) == 5
+    assert all(fate[0] is None for fate in decided(takes, exempt=[row["clip_id"] for row in takes]).values())
+
+
 BETTER = [
     ("kept before", {}),
-    (RANKING[1], {"label_source": "gold"}),
-    (RANKING[1], {"label_source": "requested"}),
+    (RANKING[2], {"label_source": "gold"}),
+    (RANKING[2], {"label_source": "requested"}),
     ("larger label margin", {"emotion_margin": 0.52}),
     ("more of its words have times", {"word_coverage": 1.3}),
     ("better signal-to-noise ratio", {"snr_db": 32.0}),
@@ -191,7 +202,8 @@ def test_more_combinations_than_a_number_can_count():
 
 
 def test_the_best_of_a_group_is_found_among_those_that_are_left():
-    ranking = rank(table([clip(n, snr_db=float(n)) for n in range(4)]), np.zeros(4, bool))
+    none = np.zeros(4, bool)
+    ranking = rank(table([clip(n, snr_db=float(n)) for n in range(4)]), none, none)
     assert ranking.order.tolist() == [3, 2, 1, 0]
     found = copies(np.array([0, 0, 0, -1]), ranking, np.array([True, True, False, True]))
     assert found.tolist() == [1, -1, -1, -1]
