@@ -31,6 +31,8 @@ from datagen.llm.schema import Shapes
 from datagen.llm.wire import Said, Unheard, Wire
 
 Pair = tuple[Request, Outcome]
+#: Looks at an outcome and says what to ask instead: the next attempt, or None when the caller takes the outcome.
+Follow = Callable[[Request, Outcome], Request | None]
 
 #: Seconds between two looks at whether there is still hope while no slot is free.
 LOOK_S = 1.0
@@ -45,6 +47,7 @@ class ServersGone(EnvironmentFault):
 class Client:
     """Asks ``endpoint``'s replicas, least loaded first, ``in_flight`` at once each, from one event loop.
 
+    ``follow`` turns an outcome into the next attempt, at once and in its place; the last one is handed over.
     ``stopped`` is asked before each request; when it says True, what is under way is finished and ``run`` ends.
     ``sleep`` is what waits between tries.
     """
@@ -55,6 +58,7 @@ class Client:
         journal: Journal | None = None,
         budget: Budget | None = None,
         *,
+        follow: Follow = lambda request, outcome: None,
         meter: Meter | None = None,
         stopped: Callable[[], bool] = lambda: False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -62,7 +66,8 @@ class Client:
         self.endpoint = endpoint
         self.replicas = Replicas(endpoint.urls, endpoint.in_flight)
         self.meter = meter or Meter()
-        self._journal, self._budget, self._stopped, self._sleep = journal, budget, stopped, sleep
+        self._journal, self._budget, self._follow = journal, budget, follow
+        self._stopped, self._sleep = stopped, sleep
         self._wire = Wire(endpoint)
         self._shapes = Shapes()
         self._probes: set[asyncio.Task[None]] = set()
@@ -135,20 +140,27 @@ class Client:
             request = flow.next()
             if request is None:
                 return
-            outcome = self._remembered(request)
-            if outcome is None:
-                if self._budget and (why := self._budget.spent()):
-                    self._ending = BudgetSpent(f"{why}. Raise the cap and run the same again: finished calls are kept.")
-                    return
-                try:
-                    outcome = await self._ask(request)
-                except ServersGone as gone:
-                    self._ending = gone
-                    return
-            if self._budget:
-                self._budget.charge(outcome)
-            self.meter.count(outcome)
+            try:
+                outcome = await self._outcome(request)
+                while (instead := self._follow(request, outcome)) is not None:
+                    request = instead
+                    outcome = await self._outcome(request)
+            except (BudgetSpent, ServersGone) as ending:
+                self._ending = ending
+                return
             await flow.put((request, outcome))
+
+    async def _outcome(self, request: Request) -> Outcome:
+        """Of the journal, or of asking."""
+        outcome = self._remembered(request)
+        if outcome is None:
+            if self._budget and (why := self._budget.spent()):
+                raise BudgetSpent(f"{why}. Raise the cap and run the same command again: finished calls are kept.")
+            outcome = await self._ask(request)
+        if self._budget:
+            self._budget.charge(outcome)
+        self.meter.count(outcome)
+        return outcome
 
     def _remembered(self, request: Request) -> Outcome | None:
         reply = self._journal.get(request.key) if self._journal is not None else None
@@ -170,7 +182,9 @@ class Client:
             failed = found
             if not failed.again:
                 return Failure(failed.error_class, failed.message, failed.blame, tries=tries)
-            wait = failed.wait_s + backoff(tries, self.endpoint.backoff_s, self.endpoint.backoff_most_s, luck)
+            wait = backoff(tries, self.endpoint.backoff_s, self.endpoint.backoff_most_s, luck)
+            if failed.wait_s > 0:  # never earlier than the server asks for, and not all at that very moment
+                wait = failed.wait_s * luck.uniform(1.0, 1.2)
             if tries >= self.endpoint.tries or time.monotonic() + wait >= deadline:
                 break
             await self._sleep(wait)
@@ -252,6 +266,7 @@ def complete(
     journal: Journal | None = None,
     budget: Budget | None = None,
     *,
+    follow: Follow = lambda request, outcome: None,
     meter: Meter | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[Pair]:
@@ -260,7 +275,7 @@ def complete(
     Nothing moves while the caller works on a pair: keep that short against ``timeout_s``. Raises what ``run`` raises.
     """
     loop = asyncio.new_event_loop()
-    client = Client(endpoint, journal, budget, meter=meter, stopped=stopped)
+    client = Client(endpoint, journal, budget, follow=follow, meter=meter, stopped=stopped)
     batches = client.batches(requests)
     step: asyncio.Task[list[Pair] | None] | None = None
     try:

@@ -35,7 +35,7 @@ class Endpoint(BaseModel):
     connect_s: float = Field(10.0, gt=0, description="to open a connection")
     deadline_s: float = Field(1800.0, gt=0, description="of a request with all its tries")
     tries: int = Field(8, ge=1, description="most tries of a request")
-    backoff_s: float = Field(0.5, ge=0, description="mean wait before the second try; doubles from try to try")
+    backoff_s: float = Field(0.25, ge=0, description="mean wait before the second try; doubles from try to try")
     backoff_most_s: float = Field(30.0, ge=0, description="longest wait, unless Retry-After asks for more")
     gone_s: float = Field(300.0, gt=0, description="so long no replica may answer before the run ends")
 

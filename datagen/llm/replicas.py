@@ -1,7 +1,8 @@
 """Which replica is asked next, and how many requests it may hold. No sockets in here.
 
-Each replica has a limit that halves when it says that it is overloaded (429, 503) and grows by one per round of
-answers, and it is out of the game while it does not answer at all.
+Each replica has a limit that halves when it says that it is overloaded (429, 503) to more than a few, and grows by one
+per round of answers; and it is out of the game while it does not answer at all. A stray refusal halves nothing: at one
+in two hundred that would hold the limit near twenty, whatever the server can do.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Sequence
 
 #: So many failures in a row, with no answer between, and a replica is taken for dead.
 MISSES = 4
+#: Share of refusals that is no overload yet, and how many more it takes to say so early.
+STRAY, EARLY = 0.05, 2
 
 
 class Replica:
@@ -26,6 +29,7 @@ class Replica:
         self.alive = True
         self.misses = 0
         self._cuts = 0
+        self._refused = self._heard = 0.0  # lately
 
     def free(self) -> bool:
         return self.alive and self.in_flight < int(self.limit)
@@ -42,12 +46,24 @@ class Replica:
 
     def overloaded(self, era: int) -> None:
         """It said so of a request sent in ``era``; a burst of refusals halves the limit once."""
-        if era == self._cuts:
+        if era != self._cuts:
+            return
+        self._refused += 1
+        self._hear()
+        if self._refused > STRAY * self._heard + EARLY:
             self._cuts += 1
+            self._refused = self._heard = 0.0
             self.limit = max(1.0, self.limit / 2)
+
+    def _hear(self) -> None:
+        """What was heard two rounds ago counts half."""
+        self._heard += 1
+        if self._heard > max(20.0, 2 * self.limit):
+            self._heard, self._refused = self._heard / 2, self._refused / 2
 
     def answered(self) -> None:
         self.misses = 0
+        self._hear()
         if self.limit < self.most:
             self.limit = min(float(self.most), self.limit + 1 / self.limit)
 
