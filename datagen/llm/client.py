@@ -19,16 +19,16 @@ from types import TracebackType
 from typing import Any, Self
 
 from datagen.errors import EnvironmentFault, RunError
-from datagen.llm.answers import BadResponse, Failure, Outcome, Reply, read, received
+from datagen.llm.answers import Failure, Outcome, Reply, read
 from datagen.llm.endpoint import Endpoint
 from datagen.llm.flow import Flow
 from datagen.llm.journal import Journal
 from datagen.llm.limits import Budget, BudgetSpent, Meter
 from datagen.llm.replicas import Replica, Replicas
 from datagen.llm.request import Request
-from datagen.llm.retry import Setback, backoff, setback
+from datagen.llm.retry import Setback, backoff, understood
 from datagen.llm.schema import Shapes
-from datagen.llm.wire import Said, Unheard, Wire
+from datagen.llm.wire import Wire
 
 Pair = tuple[Request, Outcome]
 #: Looks at an outcome and says what to ask instead: the next attempt, or None when the caller takes the outcome.
@@ -36,6 +36,8 @@ Follow = Callable[[Request, Outcome], Request | None]
 
 #: Seconds between two looks at whether there is still hope while no slot is free.
 LOOK_S = 1.0
+#: Seconds in which outcomes gather before they are handed over: the loop and the journal then turn for many at once.
+GATHER_S = 0.005
 #: Longest wait between two probes of a dead replica, and longest probe, in seconds.
 PROBE_S = 30.0
 
@@ -122,17 +124,27 @@ class Client:
         try:
             while running:
                 await flow.news.wait()  # workers have deadlines, and the end of one is news too
+                if running:
+                    await asyncio.sleep(GATHER_S)
                 broken = next((error for worker in workers - running if (error := worker.exception())), None)
-                if ready := flow.taken():
+                if ready := self._kept(flow):
                     yield ready
                 if broken:
                     raise broken
-            if ready := flow.taken():
+            if ready := self._kept(flow):
                 yield ready
         finally:
             await _cancelled(workers)
+            if self._journal is not None:
+                self._journal.flush()
         if self._ending:
             raise self._ending
+
+    def _kept(self, flow: Flow[Request, Pair]) -> list[Pair]:
+        """What is ready, once the journal has it."""
+        if self._journal is not None:
+            self._journal.flush()
+        return flow.taken()
 
     async def _work(self, flow: Flow[Request, Pair]) -> None:
         """One of many that take requests and see each of them through."""
@@ -177,7 +189,7 @@ class Client:
             found = await self._try(request, replica, deadline, tries)
             if isinstance(found, Reply):
                 if self._journal is not None:
-                    self._journal.add(request.key, found)
+                    self._journal.add(request.key, found, hold=True)
                 return read(request, found, self._shapes)
             failed = found
             if not failed.again:
@@ -211,7 +223,7 @@ class Client:
         era, start = replica.era, time.monotonic()
         try:
             said = await self._wire.post(replica.url, request.body, deadline - start)
-            found = _understood(said, time.monotonic() - start, tries)
+            found = understood(said, time.monotonic() - start, tries)
             if isinstance(found, Reply):
                 self._sign_of_life = time.monotonic()
                 replica.answered()
@@ -234,21 +246,12 @@ class Client:
         while True:
             await asyncio.sleep(luck.uniform(0.5, 1.0) * wait)
             said = await self._wire.post(replica.url, body, min(PROBE_S, self.endpoint.timeout_s))
-            if isinstance(_understood(said, 0.0, 1), Reply):
+            if isinstance(understood(said, 0.0, 1), Reply):
                 self._sign_of_life = time.monotonic()
                 replica.back()
                 self.replicas.wake()
                 return
             wait = min(PROBE_S, 2 * wait)
-
-
-def _understood(said: Said | Unheard, latency_s: float, tries: int) -> Reply | Setback:
-    if isinstance(said, Said) and said.status == 200:
-        try:
-            return received(said.body, latency_s, tries)
-        except BadResponse as error:
-            return Setback("BadResponse", str(error), True, unwell=True)
-    return setback(said)
 
 
 async def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -3,10 +3,10 @@
     <folder>/<milliseconds>-<pid>-<luck>.jsonl              local: one append-only segment per process
     <folder>/<milliseconds>-<pid>-<luck>-000007.jsonl.zst   remote: whole segments, a new one every second
 
-A record is handed to the operating system before the outcome is: a killed process loses nothing, a machine that loses
-power what it had not yet written out. Remotely a kill loses the last second. Workers write segments of their own side
-by side; of two records with one key the first counts, by segment name and then by position. A torn or spoilt line is
-as if it were not there.
+A record is with the operating system before the caller has the outcome: a killed process loses nothing that it was
+given, a machine that loses power what was not yet written out. Remotely a kill loses the last second. Workers write
+segments of their own side by side; of two records with one key the first counts, by segment name and then by position.
+A torn or spoilt line is as if it were not there.
 
 Plain text locally, because a torn tail then costs one line; remotely zstd, a third of the size.
 """
@@ -30,6 +30,8 @@ from datagen.llm.index import HEAD, Index, line_key
 
 #: Seconds between two remote segments.
 EVERY_S = 1.0
+#: Records that are held back at most: a write to a file costs as much as three checks of an answer.
+HELD = 32
 
 
 class Journal:
@@ -41,6 +43,7 @@ class Journal:
         self._own: dict[str, tuple[int, int]] = {}  #: key -> offset and length in ``_sink``
         self._sink: IO[bytes] | None = None
         self._end = 0
+        self._held: list[bytes] = []
         self._outbox: _Outbox | None = None
 
     def __reduce__(self) -> tuple[type, tuple[Files, str]]:
@@ -64,35 +67,50 @@ class Journal:
         for line in self._opened().lines(key):
             if reply := _record(line):
                 return reply
-        if key in self._own and self._sink is not None:
+        if key in self._own:
+            self.flush()
+            assert self._sink is not None
             offset, length = self._own[key]
             return _record(os.pread(self._sink.fileno(), length, offset))
         return None
 
-    def add(self, key: str, reply: Reply) -> None:
-        """Keep a finished call.
+    def add(self, key: str, reply: Reply, *, hold: bool = False) -> None:
+        """Keep a finished call; with ``hold``, not before ``flush`` or a few more of them.
 
         Raises:
             EnvironmentFault: there is no room.
         """
         text = json.dumps(reply.as_dict(), ensure_ascii=False, separators=(",", ":"))
         line = HEAD + key.encode() + b'","reply":' + text.encode() + b"}\n"
+        self._own.setdefault(key, (self._end, len(line)))
+        self._end += len(line)
+        self._held.append(line)
+        if not hold or len(self._held) >= HELD:
+            self.flush()
+
+    def flush(self) -> None:
+        """What was held back is with the operating system.
+
+        Raises:
+            EnvironmentFault: there is no room.
+        """
+        if not self._held:
+            return
+        lines, self._held = b"".join(self._held), []
         try:
             if self._sink is None:
                 self._begin()
             assert self._sink is not None
-            written = self._sink.write(line)
-            if written != len(line):  # the file system took a part of it: it is full, or nearly so
+            written = self._sink.write(lines)
+            if written != len(lines):  # the file system took a part of it: it is full, or nearly so
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             self._abandon()
             if error.errno in FULL:
                 raise full(self.files.path(self.folder), error) from error
             raise
-        self._own.setdefault(key, (self._end, len(line)))
-        self._end += len(line)
         if self._outbox:
-            self._outbox.put(line)
+            self._outbox.put(lines)
 
     def refresh(self) -> None:
         """Look again at what others have written."""
@@ -101,12 +119,11 @@ class Journal:
         self._index = None
 
     def close(self) -> None:
-        """Everything added is on disk, or sent."""
+        """Everything added is with the operating system, or sent."""
+        self.flush()
         if self._outbox:
             self._outbox.close()
         if self._sink is not None:
-            if self._outbox is None:
-                os.fsync(self._sink.fileno())
             self._sink.close()
         if self._index:
             self._index.close()
@@ -114,7 +131,8 @@ class Journal:
 
     def _abandon(self) -> None:
         """The torn line ends this segment: another would be glued to it. What was whole is read like anybody's."""
-        sink, outbox, self._sink, self._outbox, self._own = self._sink, self._outbox, None, None, {}
+        sink, outbox, self._sink, self._outbox = self._sink, self._outbox, None, None
+        self._own, self._end, self._held = {}, 0, []
         if sink is not None:
             sink.close()
         if outbox is not None:
@@ -128,7 +146,6 @@ class Journal:
 
     def _begin(self) -> None:
         name = f"{time.time_ns() // 1_000_000:013d}-{os.getpid()}-{secrets.token_hex(4)}"
-        self._end = 0
         if self.files.local:
             path = Path(self.files.path(f"{self.folder}/{name}.jsonl"))
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from datagen.llm.answers import Blame
+from datagen.llm.answers import BadResponse, Blame, Reply, received
 from datagen.llm.wire import Said, Unheard
 
 #: Statuses below 500 that another try may change.
@@ -30,6 +30,16 @@ class Setback:
     overloaded: bool = False
     unwell: bool = False  #: a server that is all right does not do this
     nobody_there: bool = False
+
+
+def understood(said: Said | Unheard, latency_s: float, tries: int) -> Reply | Setback:
+    """What a try has brought."""
+    if isinstance(said, Said) and said.status == 200:
+        try:
+            return received(said.body, latency_s, tries)
+        except BadResponse as error:
+            return Setback("BadResponse", str(error), True, unwell=True)
+    return setback(said)
 
 
 def setback(said: Said | Unheard) -> Setback:
