@@ -53,6 +53,9 @@ NEEDS = {
 INSTRUCTION = "You are given what was measured of a voice and what it said. Reason from the sound, then the words. " * 8
 
 
+Got = tuple[float, str]  #: when an answer was there, and its text
+
+
 def question(number: int) -> str:
     return f'{{"clip": {number}, "f0_median_hz": {180 + number % 90}, "rate_syl_s": 4.2, "transcript": "so you came"}}'
 
@@ -61,24 +64,25 @@ def messages(number: int) -> list[dict[str, str]]:
     return [{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": question(number)}]
 
 
-async def bare(url: str, count: int, in_flight: int) -> list[str]:
+async def bare(url: str, count: int, in_flight: int) -> list[Got]:
     import aiohttp
 
-    numbers, texts = iter(range(count)), []
+    numbers, texts = iter(range(count)), list[Got]()
     shape = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True}}
 
     async def work(session: aiohttp.ClientSession) -> None:
         for number in numbers:
             body = {"model": "fake", "messages": messages(number), "response_format": shape, **SAMPLING}
             async with session.post(f"{url}/chat/completions", json=body) as response:
-                texts.append((await response.json())["choices"][0]["message"]["content"])
+                text = (await response.json())["choices"][0]["message"]["content"]
+                texts.append((time.perf_counter(), text))
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=in_flight)) as session:
         await asyncio.gather(*(work(session) for _ in range(in_flight)))
     return texts
 
 
-def ours(url: str, count: int, in_flight: int) -> list[str]:
+def ours(url: str, count: int, in_flight: int) -> list[Got]:
     from dataclasses import replace
 
     from datagen.files import Files
@@ -101,22 +105,22 @@ def ours(url: str, count: int, in_flight: int) -> list[str]:
 
     with tempfile.TemporaryDirectory() as folder, Journal(Files(folder), "calls") as journal:
         pairs = complete(Endpoint(urls=(url,), in_flight=in_flight), asked(), journal, follow=follow)
-        return [outcome.text for _, outcome in pairs if isinstance(outcome, Answer)]
+        return [(time.perf_counter(), outcome.text) for _, outcome in pairs if isinstance(outcome, Answer)]
 
 
-async def openai(url: str, count: int, in_flight: int) -> list[str]:
+async def openai(url: str, count: int, in_flight: int) -> list[Got]:
     from openai import AsyncOpenAI
 
     gate = asyncio.Semaphore(in_flight)
     shape: Any = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True}}
     async with AsyncOpenAI(base_url=url, api_key="none", max_retries=5) as client:
 
-        async def one(number: int) -> str:
+        async def one(number: int) -> Got:
             async with gate:
                 said = await client.chat.completions.create(
                     model="fake", messages=messages(number), response_format=shape, **SAMPLING
                 )
-            return str(said.choices[0].message.content)
+            return time.perf_counter(), str(said.choices[0].message.content)
 
         return list(await asyncio.gather(*map(one, range(count))))
 
@@ -127,12 +131,14 @@ def main(kind: str, url: str, count: str, in_flight: str) -> None:
         importlib.import_module(name)
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
     done = run(url, int(count), int(in_flight))
-    texts = asyncio.run(done) if asyncio.iscoroutine(done) else done
+    got = asyncio.run(done) if asyncio.iscoroutine(done) else done
     seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    times, texts = sorted(when for when, _ in got), [text for _, text in got]
     whole = hashlib.blake2b("\n".join(sorted(texts)).encode(), digest_size=8).hexdigest()
     found = {
         "seconds": seconds,
+        "most_s": times[len(times) * 98 // 100] - start if times else seconds,
         "cpu_s": cpu,
         "answers": len(texts),
         "peak_mb": after.ru_maxrss / 1024,

@@ -180,7 +180,7 @@ class Client:
 
     async def _ask(self, request: Request) -> Outcome:
         """Try until there is an outcome: a slot for each try, none while waiting between tries."""
-        luck, tries = random.Random(request.key), 0
+        tries = 0
         failed = Setback("DeadlinePassed", "no server had time", again=False)
         replica = await self._slot(None, float("inf"))
         deadline = time.monotonic() + self.endpoint.deadline_s  # waiting for the first slot is nobody's delay
@@ -194,6 +194,7 @@ class Client:
             failed = found
             if not failed.again:
                 return Failure(failed.error_class, failed.message, failed.blame, tries=tries)
+            luck = random.Random(f"{request.key} {tries}")
             wait = backoff(tries, self.endpoint.backoff_s, self.endpoint.backoff_most_s, luck)
             if failed.wait_s > 0:  # never earlier than the server asks for, and not all at that very moment
                 wait = failed.wait_s * luck.uniform(1.0, 1.2)

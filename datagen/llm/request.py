@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from datagen.llm.endpoint import Constraint
+from datagen.llm.per_object import PerObject
 
 Message = Mapping[str, Any]
 
@@ -41,7 +42,8 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked. ``schema`` None: free text. ``extra`` goes into the payload as it is (chat_template_kwargs, ...).
+    """What is asked. ``schema`` None: free text; it is not to be changed afterwards. ``extra`` goes into the payload as
+    it is (chat_template_kwargs, ...).
 
     ``candidate`` tells samples of one prompt apart, ``attempt`` counts answers that were refused.
     """
@@ -62,47 +64,65 @@ class Request:
 
     def payload(self) -> dict[str, Any]:
         """The body of the HTTP request."""
-        body: dict[str, Any] = {
+        constraint = _CONSTRAINTS[self.constraint](self.schema) if self.schema is not None else {}
+        return {**self._asked(), **constraint}
+
+    def _asked(self) -> dict[str, Any]:
+        """All of it but the constraint."""
+        return {
             "model": self.model,
             "messages": [dict(message) for message in self.messages],
             **self.sampling.payload(self.candidate, self.attempt),
             **self.extra,
         }
-        if self.schema is not None and self.constraint == "response_format":
-            shape = {"name": "answer", "schema": self.schema, "strict": True}
-            body["response_format"] = {"type": "json_schema", "json_schema": shape}
-        elif self.schema is not None and self.constraint == "structured_outputs":
-            # Compact, because grammars that allow whitespace let models print it up to max_tokens.
-            body["structured_outputs"] = {"json": self.schema, "disable_any_whitespace": True}
-        return body
 
     @cached_property
     def body(self) -> bytes:
         """``payload`` as it is sent: keys in the order in which they were given, for a grammar follows that order."""
-        return json.dumps(self.payload(), ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
+        text = _WIRE.encode(self._asked())
+        if self.schema is not None and self.constraint != "none":
+            text = f"{text[:-1]},{_TEXTS[self.constraint][self.schema][1:]}"
+        return text.encode()
 
     @cached_property
     def key(self) -> str:
         """32 hexadecimal digits. The order of a mapping's keys does not matter but in the schema's ``properties``:
         there it is the order in which the server makes the model write.
         """
-        asked = self.payload() | {"response_format": None, "structured_outputs": None}
         whole = {
-            "payload": asked,
-            "schema": None if self.schema is None else _in_order(self.schema),
+            "payload": self._asked(),
+            "schema": None if self.schema is None else _ORDERED[self.schema],
             "constraint": self.constraint if self.schema is not None else None,
             "revision": self.revision,
             "candidate": self.candidate,
             "attempt": self.attempt,
         }
-        text = json.dumps(whole, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(_CANONICAL.encode(whole).encode(), digest_size=16).hexdigest()
 
 
 _OURS = frozenset(
     {"model", "messages", "temperature", "top_p", "max_tokens", "seed", "response_format", "structured_outputs", "n"}
     | {"stream", "max_completion_tokens"}
 )
+
+
+def _response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
+    shape = {"name": "answer", "schema": schema, "strict": True}
+    return {"response_format": {"type": "json_schema", "json_schema": shape}}
+
+
+def _structured_outputs(schema: Mapping[str, Any]) -> dict[str, Any]:
+    # Compact, because grammars that allow whitespace let models print it up to max_tokens.
+    return {"structured_outputs": {"json": schema, "disable_any_whitespace": True}}
+
+
+_CONSTRAINTS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "response_format": _response_format,
+    "structured_outputs": _structured_outputs,
+    "none": lambda schema: {},
+}
+_WIRE = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+_CANONICAL = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"), sort_keys=True)
 
 
 def _in_order(value: Any) -> Any:
@@ -117,6 +137,16 @@ def _in_order(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_in_order(part) for part in value]
     return value
+
+
+#: A schema is far larger than a question, and the same in all of a task's requests: its text is made once.
+_ORDERED: PerObject[Mapping[str, Any], str] = PerObject(
+    lambda schema: hashlib.blake2b(_CANONICAL.encode(_in_order(schema)).encode(), digest_size=16).hexdigest()
+)
+_TEXTS: dict[str, PerObject[Mapping[str, Any], str]] = {
+    name: PerObject(lambda schema, make=make: _WIRE.encode(make(schema)))  # type: ignore[misc]
+    for name, make in _CONSTRAINTS.items()
+}
 
 
 def conversation(instruction: str, question: str, *, system: bool = True) -> list[dict[str, str]]:

