@@ -30,7 +30,7 @@ from datagen.llm.index import HEAD, Index, line_key
 
 #: Seconds between two remote segments.
 EVERY_S = 1.0
-#: Records that are held back at most: a write to a file costs as much as three checks of an answer.
+#: Records that are held back at most, so that a busy loop writes several at once.
 HELD = 32
 
 
