@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from datagen.export.escape import plain
+from datagen.escape import plain
 
 INK, MUTED, GRID = "#22303c", "#5f6f7c", "#e4e9ed"
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#3a6ea5", "#d9822b", "#4b9b6e", "#8662a8", "#a8b3bb"

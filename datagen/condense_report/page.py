@@ -13,7 +13,7 @@ from typing import Any
 
 from datagen.condense_report.measures import GATE_COUNTS, MEASURES, STATE_NAMES, measure, number, reason, time
 from datagen.condense_report.panels import Report, clips
-from datagen.export.escape import plain
+from datagen.escape import plain
 from datagen.quality.feasible import sentences
 from datagen.quality.states import STATES
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from datagen.condense_report.panels import Report, clips, heading
 from datagen.drawing import INK, Axes, Figure
-from datagen.export.escape import plain
+from datagen.escape import plain
 from datagen.quality.distributions import Floats
 
 #: In points: about how wide and high a panel is, how wide a bold letter and how high a line.

@@ -6,7 +6,7 @@ import textwrap
 
 import pyarrow as pa
 
-from datagen.export.escape import plain
+from datagen.escape import plain
 from datagen.tables import MODES, TASKS
 
 WIDTH = 78

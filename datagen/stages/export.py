@@ -13,8 +13,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from datagen.errors import RunError
+from datagen.escape import plain
 from datagen.export import card, hub, published
-from datagen.export.escape import plain
 from datagen.export.run import RunReader
 from datagen.stage import Kind, Output, Stage, StageConfig
 

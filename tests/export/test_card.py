@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from datagen.export import card, escape, pictures
+from datagen import escape
+from datagen.export import card, pictures
 from datagen.stages.export import Export, ExportConfig
 from datagen.testing.runs import MemoryRun, memory_run
 

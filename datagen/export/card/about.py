@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from datagen.export.escape import block, markdown, plain
+from datagen.escape import block, markdown, plain
 
 
 @dataclass(frozen=True)

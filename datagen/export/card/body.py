@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from datagen.escape import code, markdown
 from datagen.export import published
 from datagen.export.card.about import About, citation, people
 from datagen.export.card.contents import numbers
@@ -12,7 +13,6 @@ from datagen.export.card.loading import loading
 from datagen.export.card.making import made
 from datagen.export.card.markup import hours, table, values
 from datagen.export.card.rights import commerce, rights, warning
-from datagen.export.escape import code, markdown
 from datagen.export.hub import Published
 from datagen.export.run import RunReader
 from datagen.quality import distributions

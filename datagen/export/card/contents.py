@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from datagen.escape import code, markdown
 from datagen.export.card.markup import hours, size, table, values
-from datagen.export.escape import code, markdown
 from datagen.export.hub import Published
 from datagen.quality import distributions
 

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
+from datagen.escape import plain
 from datagen.export import published
 from datagen.export.card.about import About
 from datagen.export.card.markup import values
-from datagen.export.escape import plain
 from datagen.export.hub import Published, SplitInfo
 from datagen.quality import licences
 

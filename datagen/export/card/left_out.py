@@ -7,8 +7,8 @@ from typing import Any
 
 from datagen.condense_report import drawable
 from datagen.condense_report.measures import GATE_COUNTS, MEASURES, STATE_NAMES, measure, reason, time
+from datagen.escape import code, markdown
 from datagen.export.card.markup import table
-from datagen.export.escape import code, markdown
 from datagen.export.hub import Published
 from datagen.export.run import RunReader
 from datagen.quality import distributions

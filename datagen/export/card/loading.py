@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datagen.export.escape import block
+from datagen.escape import block
 from datagen.export.hub import Published
 
 #: Stands for the dataset in the code on the card. (A mere "." is refused by `datasets`.)

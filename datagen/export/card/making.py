@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
+from datagen.escape import block, code, markdown, plain
 from datagen.export.card.markup import table
-from datagen.export.escape import block, code, markdown, plain
 from datagen.export.hub import Published
 from datagen.export.run import RunReader
 from datagen.quality import distributions

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from datagen.escape import code, markdown
 from datagen.export.card.making import shown
 from datagen.export.card.markup import MAX_ROWS, hours, table, values
-from datagen.export.escape import code, markdown
 from datagen.export.hub import Published
 from datagen.export.run import RunReader
 from datagen.quality import distributions, licences
