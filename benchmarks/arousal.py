@@ -35,7 +35,7 @@ from _labelled import manifest
 
 from datagen import tables
 from datagen.speech import calibration
-from datagen.speech.arousal import CUES, as_array
+from datagen.speech.arousal import CUES
 from datagen.stages.affect import Affect
 from datagen.stages.calibrate import Calibrate
 from datagen.stages.describe import Describe
@@ -44,6 +44,12 @@ from datagen.stages.prosody import Prosody
 HIGH = {"angry", "anger", "fearful", "fear", "fear (anxiety)", "happy", "happiness", "surprised", "surprise"}
 LOW = {"neutral", "calm", "sad", "sadness", "bored", "boredom"}
 GOALS = {"ravdess": 0.90, "emodb": 0.90, "nemo": 0.85, "twin": 0.90, "twin-levelled": 0.90}
+
+
+def as_array(structs: list[dict[str, Any] | None]) -> np.ndarray:
+    """Column ``arousal_cues`` as (n, 3) floats in the order of ``CUES``; null = NaN."""
+    rows = [[(cell or {}).get(cue) for cue in CUES] for cell in structs]
+    return np.array(rows, dtype=np.float64).reshape(len(rows), len(CUES))
 
 
 def measure(files: list[Path]) -> pa.Table:

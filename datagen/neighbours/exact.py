@@ -43,11 +43,3 @@ def strip(
         there = np.array(vectors[other:stop])
         release(vectors)
         yield from across(here, ids[first:end], there, ids[other:stop], threshold, sketch)
-
-
-def upper_triangle(
-    vectors: Vectors, ids: Ints, threshold: float, sketch: Sketch | None = None, block: int = BLOCK
-) -> Iterator[Found]:
-    """All near pairs, strip after strip."""
-    for rows in strips(len(vectors), block):
-        yield from strip(vectors, ids, rows, threshold, sketch, block)

@@ -19,8 +19,6 @@ Scores are relative to the speaker. 0.5 means: as this speaker usually speaks (o
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -101,9 +99,3 @@ def _ranks(values: Floats) -> Floats:
     """Ranks with ties averaged."""
     order = np.sort(values)
     return np.asarray((np.searchsorted(order, values, "left") + np.searchsorted(order, values, "right")) / 2)
-
-
-def as_array(structs: list[Mapping[str, Any] | None]) -> Floats:
-    """Column ``arousal_cues`` as (n, 3) floats in the order of ``CUES``; null = NaN."""
-    rows = [[(cell or {}).get(cue) for cue in CUES] for cell in structs]
-    return np.array(rows, dtype=np.float64).reshape(len(rows), len(CUES))

@@ -62,7 +62,8 @@ def test_how_rows_are_blocked_changes_nothing(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(search, "_GATHER", 7)
     found = list(search.inside(vectors, ids, 0.9, short))
     assert joined(found) == whole and len(found) > 10
-    assert joined(list(exact.upper_triangle(vectors, ids, 0.9, short, block=130))) == whole
+    strips = exact.strips(len(vectors), 130)
+    assert joined([piece for rows in strips for piece in exact.strip(vectors, ids, rows, 0.9, short, 130)]) == whole
 
 
 def test_a_cell_of_like_vectors_comes_out_in_pieces_no_larger_than_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +98,7 @@ def test_what_is_no_unit_vector_is_named(wrong: float) -> None:
     with pytest.raises(ValueError, match="row 113 has not unit length"):
         check(vectors, 100)
     with pytest.raises(ValueError, match="row 13"):
-        list(exact.upper_triangle(vectors, np.arange(20), 0.9))
+        list(exact.strip(vectors, np.arange(20), (0, 20), 0.9))
 
 
 def test_a_sample_is_drawn_by_id_not_by_place() -> None:
