@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from datagen import resources
 from datagen.errors import UsageError
+from datagen.llm.settings import LlmConfig
 from datagen.redact import hidden
 from datagen.registry import did_you_mean, stage_class, stage_names
 from datagen.stage import Resources, Stage, StageConfig
@@ -46,6 +47,7 @@ class _Document(_Strict):
     description: str = ""
     seed: int = 17
     stages: dict[str, dict[str, Any] | None]
+    llm: LlmConfig | None = None
     executor: ExecutorConfig = ExecutorConfig()
     shards: ShardConfig = ShardConfig()
     max_reject_fraction: float = Field(0.2, ge=0, le=1)
@@ -56,7 +58,7 @@ class Recipe:
 
     def __init__(self, document: _Document, source: str) -> None:
         self.name, self.description, self.seed = document.recipe, document.description, document.seed
-        self.executor, self.shards = document.executor, document.shards
+        self.executor, self.shards, self.llm = document.executor, document.shards, document.llm
         self.max_reject_fraction = document.max_reject_fraction
         self.source = source
         self.configs: dict[str, StageConfig] = {}
@@ -68,6 +70,8 @@ class Recipe:
                 raise UsageError(f"{source}: stages.{name}: unknown stage{did_you_mean(name, stage_names())}")
             cls = stage_class(name)
             own = dict(settings)
+            if document.llm is not None and "llm" in cls.Config.model_fields:
+                own["llm"] = merge(document.llm.model_dump(mode="json", exclude_unset=True), own.get("llm") or {})
             asked = own.pop("resources", None) or {}
             unknown = set(asked) - set(Resources.model_fields)
             if unknown:
@@ -97,6 +101,7 @@ class Recipe:
                 name: config.model_dump(mode="json") | {"resources": self.resources[name].model_dump(mode="json")}
                 for name, config in self.configs.items()
             },
+            "llm": self.llm.model_dump(mode="json") if self.llm else None,
             "executor": self.executor.model_dump(mode="json"),
             "shards": self.shards.model_dump(mode="json"),
             "max_reject_fraction": self.max_reject_fraction,

@@ -31,9 +31,13 @@ BUILTIN = {
     "neighbours": "datagen.stages.neighbours.stage:Neighbours",
     "condense": "datagen.stages.condense:Condense",
     "split": "datagen.stages.split:Split",
+    "scenario": "datagen.stages.scenario:Scenario",
     "write": "datagen.stages.write:Write",
     "verify": "datagen.stages.verify:Verify",
+    "blind": "datagen.stages.blind:Blind",
+    "judge": "datagen.stages.judge:Judge",
     "route": "datagen.stages.route:Route",
+    "quality": "datagen.stages.quality:Quality",
     "export": "datagen.stages.export:Export",
 }
 

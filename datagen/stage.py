@@ -24,10 +24,14 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from datagen.llm.asking import Asker
+    from datagen.llm.settings import LlmConfig
 
 
 class Kind(enum.StrEnum):
@@ -171,6 +175,8 @@ class Stage(ABC):
         #: Barriers only, set by the engine: this stage's own output (id + ``writes``) over the rows of the last
         #: commit with the same config, or None. Lets a grown corpus keep what was decided before.
         self.previous: pa.Table | None = None
+        #: Set by the engine before ``setup`` where ``asks`` names a language model.
+        self.asker: Asker | None = None
         self.anew = False  #: ``previous`` is only there to say what has changed; nothing in it is to be kept to
 
     @classmethod
@@ -192,6 +198,11 @@ class Stage(ABC):
 
     def check(self) -> str | None:
         """Why this stage cannot run here (a missing package or model, and the mend), or None. Must be cheap."""
+        return None
+
+    def asks(self) -> LlmConfig | None:
+        """The language model that ``process`` puts questions to, or None. A stage that may ask one has a setting
+        ``llm`` (``LlmConfig``), into which the recipe's own ``llm`` section is laid."""
         return None
 
     def notes(self, metrics: Mapping[str, float]) -> list[str]:

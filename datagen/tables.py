@@ -65,6 +65,8 @@ EVENT = pa.struct([("event", _S), ("start", _F), ("end", _F), ("score", _F)])
 #: A stretch of a clip and what was heard in it.
 SPAN_SCORE = pa.struct([("start", _F), ("end", _F), ("label", _S), ("score", _F)])
 EVIDENCE = pa.struct([("field", _S), ("value", _S), ("quote", _S)])
+#: One of several answers to a prompt; ``finding``: error class of what the checks found first, null = sound.
+CANDIDATE = pa.struct([("reasoning", _S), ("answer", _S), ("response", _S), ("response_style", _S), ("finding", _S)])
 #: One thing somebody says about a stretch of a recording. ``channel``/``start``/``end`` null = all of it.
 ANNOTATION = pa.struct(
     [("channel", pa.int32()), ("start", _F), ("end", _F), ("field", _S), ("value", _S), ("source", _S)]
@@ -279,6 +281,20 @@ CONDENSE = pa.schema(
     ]
 )
 SPLIT = pa.schema([("split", _S)])
+#: For a contrast group: a situation in which the same words, said otherwise, call for another reply. The same for all
+#: clips of the group; null outside groups, and where a verdict was too low (``scenario_reason`` says which).
+SCENARIO = pa.schema(
+    [
+        ("scenario", _S),
+        ("contrast_question", _S),  # one whose right answer differs from voice to voice
+        ("scenario_plausible", _F),  # 1..5, mean of the verdicts: would somebody say these words there
+        ("scenario_relevant", _F),  # 1..5, does the way of saying them change what a good reply is
+        ("text_neutral", _F),  # 1..5, do the words alone leave the way of saying them open
+        ("scenario_reason", _S),  # why there is none
+        # Queries that nobody has spoken yet, for a speech synthesiser: never exported to a trainer.
+        ("synthesis_requests", pa.list_(pa.struct([("query", _S), ("emotion", _S), ("scenario", _S)]))),
+    ]
+)
 
 # --- Samples ------------------------------------------------------------------------------------------------
 
@@ -300,21 +316,62 @@ SAMPLES = pa.schema(
         ("response_style", _S),
         ("evidence", pa.list_(EVIDENCE)),
         ("metadata_context", _S),  # explicit mode: what the trainee is shown; null in implicit mode
+        ("scenario", _S),  # the situation the trainee is told of; null where there is none
+        ("rejected_response", _S),  # a reply that would fit another voice of the contrast group ...
+        ("rejected_style", _S),
+        ("rejected_emotion", _S),  # ... namely this one; the three are null together
+        ("candidates", pa.list_(CANDIDATE)),  # all answers to the same prompt, where several were asked for
+        ("label_withheld", _B),  # the writer was not told the label and came to it from the rest
+        ("attempts", pa.int32()),  # answers it took until one passed the checks; 1 = the first did
         ("used_columns", pa.list_(_S)),  # which clip columns this text rests on (permissions follow from it)
         ("writer", _S),
         ("prompt_hash", _S),
     ]
 )
 VERIFY = pa.schema([("checks_run", pa.list_(_S)), ("checks_skipped", pa.list_(_S))])
+#: What can be answered without ears: by the language model, from the question alone, with the words, and for reasoning
+#: from its evidence without the label. Each over several shuffles of the options; null with a reason.
+BLIND = pa.schema(
+    [
+        ("blind_question_accuracy", _F),  # 0..1
+        ("blind_text_accuracy", _F),  # 0..1, question and transcript
+        ("evidence_accuracy", _F),  # 0..1, the rationale's evidence without what names the label
+        ("blind_chance", _F),  # 0..1, of guessing among the options
+        ("blind_reason", _S),  # why the others are null
+        ("audio_contribution", _S),  # "weak" (words or question suffice) | "strong" | null
+    ]
+)
+#: Scores of the judge, 1..5 with anchors; each criterion asked for on its own, by somebody not told who wrote.
+JUDGE = pa.schema(
+    [
+        ("judge_content", _F),
+        ("judge_paralinguistic", _F),
+        ("judge_empathy", _F),
+        ("judge_fluency", _F),
+        ("judge_score", _F),  # 1..5, weighted mean of the criteria
+        ("judge_spread", _F),  # mean standard deviation of a criterion over its votes: 0 = of one mind
+        ("judge_votes", pa.int32()),  # that could be read
+        ("judge_failures", pa.int32()),  # that could not
+        ("judge_preference", _S),  # "chosen" | "rejected" | "tie", of the response and the rejected one; both orders
+        ("judge_consistent", _B),  # both orders say the same
+        ("judge_candidates", pa.list_(_F)),  # score of each of ``candidates``; null = unsound or unread
+        ("judge_reason", _S),  # why the others are null
+        ("judge_model", _S),
+        ("judge_prompt_hash", _S),
+    ]
+)
 ROUTE = pa.schema(
     [
         ("route", _S),
         ("route_reason", _S),
-        ("blind_question_accuracy", _F),
-        ("blind_text_accuracy", _F),
-        ("audio_contribution", _S),
+        ("pass_rate", _F),  # 0..1, how often a blind solver or a candidate was right: 1 = easy; null = not known
+        ("reward_weight", _F),  # 0..1, how far the label can be trusted
+        ("text_tokens", pa.int32()),  # of all that is shown and answered, at four bytes of UTF-8 a token
+        ("audio_seconds", _F),
     ]
 )
+#: Of the finished samples together; the figures and gates are in the stage's artifact.
+QUALITY = pa.schema([("question_repeats", _I)])  # samples of other clips that ask nearly the same
 
 REJECTS = pa.schema(
     [

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from datagen import barrier
+from datagen import barrier, serving
 from datagen.commit import commit_pieces
 from datagen.errors import DatagenError, EnvironmentFault, RunError, UsageError
 from datagen.files import FULL, Files
@@ -77,6 +77,8 @@ class StageWorker:
     def close(self) -> None:
         for stage in self._stages.values():
             stage.teardown()
+            if stage.asker is not None:
+                stage.asker.close()
 
     def _stage(self, job: Job) -> Stage:
         token = (job.stage, job.config.model_dump_json(), job.seed, job.artifacts)
@@ -86,6 +88,8 @@ class StageWorker:
         if job.commit and not job.pieces and stage.kind is not Kind.BARRIER:
             return stage  # to put finished pieces together needs no model
         stage.artifacts = {name: self.store.artifact(unit) for name, unit in job.artifacts}
+        if (settings := stage.asks()) is not None:
+            stage.asker = serving.asker(self.store.files, job.stage, settings)
         _set_up(stage, job.stage)
         self._stages[token] = stage
         return stage

@@ -76,7 +76,7 @@ def load(path: Path) -> dict[str, Prompt]:
 
 @lru_cache(maxsize=8)
 def _load(files: tuple[tuple[str, str], ...], where: str) -> tuple[tuple[str, Prompt], ...]:
-    parts = {name: _split(text, f"{where}/{name}") for name, text in files}
+    parts = {name: split(text, f"{where}/{name}") for name, text in files}
     environment = ImmutableSandboxedEnvironment(
         loader=jinja2.DictLoader({name: body for name, (_, body) in parts.items()}),
         undefined=jinja2.StrictUndefined,
@@ -101,7 +101,7 @@ def _load(files: tuple[tuple[str, str], ...], where: str) -> tuple[tuple[str, Pr
     return tuple(found.items())
 
 
-def _split(text: str, where: str) -> tuple[dict[str, Any] | None, str]:
+def split(text: str, where: str) -> tuple[dict[str, Any] | None, str]:
     """Front matter and body. A file without front matter is a part that others import."""
     if not text.startswith(_FENCE):
         return None, text

@@ -345,6 +345,9 @@ def _row(
         "answer_label": ask.label,
         "evidence": items,
         "metadata_context": shown,
+        **dict.fromkeys(("scenario", "rejected_response", "rejected_style", "rejected_emotion", "candidates")),
+        "label_withheld": False,
+        "attempts": 1,
         "writer": "template",
         "prompt_hash": prompt.hash,
     }

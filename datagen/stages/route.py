@@ -25,7 +25,7 @@ class Route(Stage):
 
     def process(self, batch: pa.Table) -> Output:
         routes, reasons = routing.route(batch, self.config.rl_share, self.seed)
-        empty = tables.nulls(tables.ROUTE, batch.num_rows)
+        empty = tables.nulls(tables.ROUTE, batch.num_rows)  # weights and counts are still to come
         columns = {"route": pa.array(routes, pa.string()), "route_reason": pa.array(reasons, pa.string())}
         arrays = [columns.get(name, empty[name]) for name in tables.ROUTE.names]
         return Output(pa.table(arrays, schema=tables.ROUTE))
