@@ -27,7 +27,9 @@ app.add_typer(models_app, name="models")
 
 RecipeArg = Annotated[str, typer.Argument(help="Name of a shipped recipe (see `datagen recipes list`) or a YAML file.")]
 RunArg = Annotated[str, typer.Argument(help="A run directory: a path or an fsspec URL.", metavar="RUN")]
-Profile = Annotated[str | None, typer.Option(help="Settings laid over the recipe, e.g. offline.")]
+Profile = Annotated[
+    list[str] | None, typer.Option(help="Settings laid over the recipe, e.g. offline (repeatable, later ones win).")
+]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override one setting: path.to.key=value (repeatable).")]
 Input = Annotated[str | None, typer.Option(help="Folder, manifest, tar or URL to read; default: the recipe's.")]
 Output = Annotated[str, typer.Option(help="Run directory: a path or an fsspec URL.")]
@@ -78,12 +80,12 @@ def _root(
 
 
 def _recipe(
-    reference: str, profile: str | None, sets: list[str] | None, source: str | None, extra: dict[str, Any]
+    reference: str, profile: list[str] | None, sets: list[str] | None, source: str | None, extra: dict[str, Any]
 ) -> Any:
     from datagen.config import load
 
     overrides = {"stages.ingest.input": source} if source is not None else {}
-    return load(reference, profile=profile, sets=sets or [], overrides=overrides | extra)
+    return load(reference, profile=profile or [], sets=sets or [], overrides=overrides | extra)
 
 
 @app.command()

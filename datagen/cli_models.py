@@ -21,7 +21,9 @@ app = typer.Typer(help="Files of the speech models: what is needed, here, fetche
 Words = Annotated[
     list[str], typer.Argument(help="Names of models, or a recipe for all that it needs.", metavar="NAME...|RECIPE")
 ]
-Profile = Annotated[str | None, typer.Option(help="Settings laid over the recipe, e.g. offline.")]
+Profile = Annotated[
+    list[str] | None, typer.Option(help="Settings laid over the recipe, e.g. offline (repeatable, later ones win).")
+]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override one setting: path.to.key=value (repeatable).")]
 
 
@@ -119,9 +121,9 @@ def _end(failures: list[str], code: int) -> None:
         raise RunError("\n".join(failures))
 
 
-def _entries(names: list[str], profile: str | None, sets: list[str] | None) -> list[Entry]:
+def _entries(names: list[str], profile: list[str] | None, sets: list[str] | None) -> list[Entry]:
     """What the words of ``pull`` mean: models by name, or one recipe."""
-    from datagen.config import available
+    from datagen.layers import available
     from datagen.models import manifest
     from datagen.registry import did_you_mean
 
@@ -141,12 +143,12 @@ def _entries(names: list[str], profile: str | None, sets: list[str] | None) -> l
     return [manifest.known(name) for name in dict.fromkeys(names)]
 
 
-def _of_recipe(recipe: str, profile: str | None, sets: list[str] | None) -> list[Model]:
+def _of_recipe(recipe: str, profile: list[str] | None, sets: list[str] | None) -> list[Model]:
     """The models that a recipe's stages load, each once, in the order data flows."""
     from datagen.config import load
 
     found: dict[str, Model] = {}
-    for stage in load(recipe, profile=profile, sets=sets or []).stages().values():
+    for stage in load(recipe, profile=profile or [], sets=sets or []).stages().values():
         for model in stage.models():
             found.setdefault(str(model.folder), model)
     return list(found.values())

@@ -1,21 +1,20 @@
 """A recipe: YAML in, typed and validated settings out.
 
-Later layers win: recipe file, then profile, then ``--input``/``--output``, then each ``--set a.b=c``; a null takes
-back what an earlier layer set. Every mistake is found here, before anything is opened or started, and named by its
-dotted path.
+Later layers win: recipe file, then each profile, then ``--input``/``--output``, then each ``--set a.b=c``; a null
+takes back what an earlier layer set (``layers.py``). Every mistake is found here, before anything is opened or started,
+and named by its dotted path.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from datagen import resources
 from datagen.errors import UsageError
+from datagen.layers import another_model, find, lay, merge, nest, read_profile, read_yaml
 from datagen.llm.settings import LlmConfig
 from datagen.redact import hidden
 from datagen.registry import did_you_mean, stage_class, stage_names
@@ -71,7 +70,8 @@ class Recipe:
             cls = stage_class(name)
             own = dict(settings)
             if document.llm is not None and "llm" in cls.Config.model_fields:
-                own["llm"] = merge(document.llm.model_dump(mode="json", exclude_unset=True), own.get("llm") or {})
+                shared = document.llm.model_dump(mode="json", exclude_unset=True)
+                own["llm"] = another_model(shared, merge(shared, own.get("llm") or {}), [own.get("llm") or {}])
             asked = own.pop("resources", None) or {}
             unknown = set(asked) - set(Resources.model_fields)
             if unknown:
@@ -114,25 +114,24 @@ class Recipe:
 def load(
     reference: str,
     *,
-    profile: str | None = None,
+    profile: str | Sequence[str] | None = (),
     sets: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
 ) -> Recipe:
-    """Read a recipe by name (``cpqa``) or path, lay the profile and the overrides over it, validate.
+    """Read a recipe by name (``cpqa``) or path, lay profiles and overrides over it, validate.
 
     Args:
+        profile: names or paths; a later one lies over an earlier one.
         sets: ``a.b=value`` strings; the value is YAML (``null`` for a stage removes it).
         overrides: dotted path -> value, applied before ``sets`` (``--input`` and friends).
 
     Raises:
         UsageError: anything wrong with any of them.
     """
-    path = find(reference, "recipe")
-    document = read_yaml(path)
-    if profile:
-        document = merge(document, read_yaml(find(profile, "profile")))
-    for dotted, value in (overrides or {}).items():
-        document = merge(document, _nest(dotted, value))
+    document = read_yaml(find(reference, "recipe"))
+    for name in [profile] if isinstance(profile, str) else profile or ():
+        document = lay(document, [read_profile(name)])
+    said = [nest(dotted, value) for dotted, value in (overrides or {}).items()]
     for item in sets:
         dotted, eq, text = item.partition("=")
         if not eq or not dotted:
@@ -141,49 +140,13 @@ def load(
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise UsageError(f"--set {item}: the value is not YAML: {error}") from error
-        document = merge(document, _nest(dotted, value))
-    return parse(document, f"recipe {reference}")
+        said.append(nest(dotted, value))
+    return parse(lay(document, said), f"recipe {reference}")
 
 
 def parse(document: Mapping[str, Any], source: str) -> Recipe:
     """Validate a document that is already in memory (also how a run's stored recipe is read back)."""
     return Recipe(_validate(_Document, document, source), source)
-
-
-def available(kind: str = "recipe") -> dict[str, Path]:
-    """Shipped recipes (or profiles) by name."""
-    folder = resources.folder("pipelines") / ("profiles" if kind == "profile" else "")
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
-def find(reference: str, kind: str) -> Path:
-    """Path of a recipe or profile given by name or path."""
-    shipped = available(kind)
-    if reference in shipped:
-        return shipped[reference]
-    path = Path(reference)
-    if path.suffix in {".yaml", ".yml"} or "/" in reference:
-        if path.is_file():
-            return path
-        raise UsageError(f"{kind} {reference}: no such file")
-    raise UsageError(f"unknown {kind} '{reference}'{did_you_mean(reference, shipped)}")
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read as YAML: {error}") from error
-    if not isinstance(document, dict):
-        raise UsageError(f"{path}: must be a mapping of settings")
-    return document
-
-
-def merge(base: Any, over: Any) -> Any:
-    """Deep merge of mappings; anything else is replaced by what lies over it."""
-    if isinstance(base, Mapping) and isinstance(over, Mapping):
-        return {**base, **{key: merge(base.get(key), value) for key, value in over.items()}}
-    return over
 
 
 def _without_secrets(value: Any) -> Any:
@@ -192,12 +155,6 @@ def _without_secrets(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _without_secrets(item) for key, item in value.items()}
     return [_without_secrets(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _nest(dotted: str, value: Any) -> Any:
-    for key in reversed(dotted.split(".")):
-        value = {key: value}
-    return value
 
 
 def _defaulted(model: Any, values: Any) -> Any:
@@ -210,8 +167,13 @@ def _defaulted(model: Any, values: Any) -> Any:
         kind = fields[key].annotation if key in fields else None
         if value is None and key in fields and kind is not Any and type(None) not in get_args(kind):
             continue
-        kept[key] = _defaulted(kind, value)
+        kept[key] = _defaulted(_section(kind), value)
     return kept
+
+
+def _section(annotation: Any) -> Any:
+    """The settings that a field holds where it may also hold none: ``LlmConfig`` of ``LlmConfig | None``."""
+    return next((part for part in get_args(annotation) if hasattr(part, "model_fields")), annotation)
 
 
 def _validate(model: Any, values: Any, where: str) -> Any:
@@ -241,5 +203,5 @@ def _fields_at(model: Any, loc: Sequence[Any]) -> list[str]:
         field = getattr(model, "model_fields", {}).get(part)
         if field is None:
             return []
-        model = field.annotation
+        model = _section(field.annotation)
     return list(getattr(model, "model_fields", {}))

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from datagen import condense_report
-from datagen.config import available, read_yaml
+from datagen.layers import available, read_yaml
 from datagen.driver import Outcome
 from datagen.errors import UsageError
 from datagen.export.preview import preview

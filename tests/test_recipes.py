@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 
-from datagen.config import available, load
+from datagen.config import load
+from datagen.layers import available, read_profile
 from datagen.pipeline import Pipeline
 from datagen.quality.licences import published
 from datagen.tables import MODES, TASKS
@@ -49,7 +49,7 @@ def test_offline_means_embedded_backends_only(name: str) -> None:
 
 @pytest.mark.parametrize("profile", sorted(available("profile")))
 def test_a_profile_adds_no_stage(profile: str) -> None:
-    laid_over = yaml.safe_load(available("profile")[profile].read_text("utf-8"))
+    laid_over = read_profile(profile)
     for name in RECIPES:
         assert {stage for stage, settings in laid_over["stages"].items() if settings} <= set(load(name).configs)
         left_out = {stage for stage, settings in laid_over["stages"].items() if settings is None}
