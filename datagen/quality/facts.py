@@ -2,9 +2,9 @@
 
 A null column is absent from the record; whoever reads a record cannot mention what was not measured. The sex is the
 corpus's, else what ``age_gender`` was sure to hear in most of the speaker's clips; a predicted age is too coarse to be
-a fact. A tagger's sounds are facts where it is sure, without their times, which are those of its windows. Text is
-neutralised here, once, so that quotes are exact against what writers and trainees see. Times are seconds relative to
-the clip.
+a fact. A tagger's sounds are facts where it is sure, without their times, which are those of its windows. What a model
+of emotions thinks window by window counts where the label is its own, too. Text is neutralised here, once, so that
+quotes are exact against what writers and trainees see. Times are seconds relative to the clip.
 
 Facts come in groups that answer each other (``f0_median_hz`` and ``pitch_level``; ``emotion``, ``sentiment`` and
 ``valence``). In explicit mode the metadata shown to the trainee leaves out every group that decides the answer
@@ -70,7 +70,8 @@ REQUIRED_COLUMNS = ("duration", "sex", "age_years", "speech_lang", "style", "lev
 OPTIONAL_COLUMNS = (
     "transcript", "words", "text_lang", "emotion", "label_source", "sentiment", "arousal", "dominance", "valence",
     "f0_median_hz", "f0_range_st", "rate_syl_s", "pause_ratio", "longest_pause_s", "events", *LEVEL_FIELDS,
-    "cue_relation", "transcript_source", "asr_confidence", "asr_flags", "sex_heard",
+    "cue_relation", "transcript_source", "asr_confidence", "asr_flags", "sex_heard", "emotion_scores",
+    "emotion_timeline", "contrast_group_id", "contrast_emotions", "contrast_question",
 )  # fmt: skip
 
 #: Least confidence of a recognised transcript that counts as known: at 0.8 the embedded recogniser has 3 % of its words
@@ -78,6 +79,8 @@ OPTIONAL_COLUMNS = (
 SURE_CONFIDENCE = 0.8
 #: Least score of a tagger's sound that counts as heard: at less it is likelier not there than there.
 SURE_EVENT = 0.5
+#: Least score of an emotion in a window of the timeline, for the same reason; and least that is shown of the whole clip's.
+SURE_WINDOW, SHOWN_SCORE = 0.5, 0.05
 
 #: Emotions that can be an answer. "other" says only what it is not; it is treated as not known.
 ANSWERABLE = tuple(name for name in tables.EMOTIONS if name != "other")
@@ -95,6 +98,15 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Contrast:
+    """What all clips of a contrast group share: the same words, said with each of these emotions."""
+
+    group: str
+    emotions: tuple[str, ...]
+    question: str | None = None  #: the stage ``scenario`` wrote it: its right answer differs from voice to voice
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """Facts of one clip. ``facts`` maps field -> value (str or float) and holds no nulls."""
 
@@ -105,6 +117,10 @@ class Record:
     language: str | None = None
     label_source: str | None = None
     sex_heard: bool = False  #: the corpus does not give the sex; ``age_gender`` heard it
+    scores: tuple[tuple[str, float], ...] = ()  #: (emotion, 0..1), best first
+    timeline: tuple[Span, ...] = ()  #: emotions as ``text``, one window after the other
+    contrast: Contrast | None = None  #: only where the clip's own emotion is one of several in the group
+    scenario: str | None = None  #: the situation of the group; ``write`` alone is shown it here
 
     def get(self, name: str) -> Any:
         return self.facts.get(name)
@@ -119,7 +135,9 @@ class Record:
         return "sex_heard" if self.sex_heard else "sex"
 
     def has(self, name: str) -> bool:
-        return name in self.facts or (name == "words" and bool(self.words)) or (name == "events" and bool(self.events))
+        spans = {"words": self.words, "events": self.events, "emotion_scores": self.scores,
+                 "emotion_timeline": self.timeline}  # fmt: skip
+        return name in self.facts or bool(spans.get(name))
 
 
 def from_row(row: Mapping[str, Any]) -> Record:
@@ -148,6 +166,8 @@ def from_row(row: Mapping[str, Any]) -> Record:
         if row.get("cue_relation") in CUE_RELATIONS:
             facts["cue_relation"] = row["cue_relation"]
     events = tuple(dict.fromkeys(span for span in _events(row.get("events")) if len(span.text) <= MAX_NAME))
+    own = row.get("label_source") == "pseudo" and "emotion" in facts
+    contrast = _contrast(row, facts.get("emotion"))
     return Record(
         clip_id=row["clip_id"],
         facts=facts,
@@ -156,6 +176,10 @@ def from_row(row: Mapping[str, Any]) -> Record:
         language=_name(row.get("text_lang") or row.get("speech_lang")),
         label_source=row.get("label_source") if "emotion" in facts else None,
         sex_heard=sex_heard,
+        scores=tuple(_scores(row.get("emotion_scores"))) if own else (),
+        timeline=tuple(_windows(row.get("emotion_timeline"))) if own else (),
+        contrast=contrast,
+        scenario=neutralise(row.get("scenario") or "") or None if contrast else None,
     )
 
 
@@ -210,7 +234,8 @@ def context(record: Record, withheld: frozenset[str] = frozenset()) -> str | Non
     entries = (
         ("transcript", "text", record.transcript),
         ("words", "text", [_timed(span) for span in record.words]),
-        ("emotion", "emotion", _timeline(record)),
+        ("emotion", "emotion", _whole(record)),
+        ("emotion_timeline", "emotion", [_window(span) for span in record.timeline]),
         ("sentiment", "emotion", record.get("sentiment")),
         ("arousal", "arousal", _pair(record, "arousal_level", "arousal")),
         ("dominance", "dominance", _pair(record, "dominance_level", "dominance")),
@@ -240,6 +265,7 @@ CONTEXT_COLUMNS: dict[str, tuple[str, ...]] = {
     "transcript": ("transcript",),
     "words": ("words",),
     "emotion": ("emotion", "label_source"),
+    "emotion_timeline": ("emotion_timeline",),
     "sentiment": ("sentiment",),
     "arousal": ("arousal", "arousal_level"),
     "dominance": ("dominance", "dominance_level"),
@@ -285,13 +311,38 @@ def _events(items: Iterable[Mapping[str, Any]] | None) -> Iterable[Span]:
             yield from _spans([{"event": item["event"]}], "event")
 
 
+def _scores(items: Iterable[Mapping[str, Any] | None] | None) -> list[tuple[str, float]]:
+    found = [(item["label"], _number(item.get("score")) or 0.0) for item in items or () if item]
+    known = [(label, score) for label, score in found if label in ANSWERABLE and score >= SHOWN_SCORE]
+    return sorted(known, key=lambda pair: (-pair[1], pair[0]))
+
+
+def _windows(items: Iterable[Mapping[str, Any] | None] | None) -> Iterable[Span]:
+    for item in items or ():
+        if item and item.get("label") in ANSWERABLE and (_number(item.get("score")) or 0.0) >= SURE_WINDOW:
+            yield Span(item["label"], _number(item.get("start")), _number(item.get("end")))
+
+
+def _contrast(row: Mapping[str, Any], emotion: str | None) -> Contrast | None:
+    group = row.get("contrast_group_id")
+    emotions = tuple(name for name in ANSWERABLE if name in (row.get("contrast_emotions") or ()))
+    if not group or emotion not in emotions or len(emotions) < 2:
+        return None
+    return Contrast(group, emotions, neutralise(row.get("contrast_question") or "") or None)
+
+
+def _window(span: Span) -> dict[str, Any]:
+    times = {"start": span.start, "end": span.end}
+    return {**{key: float(format_time(time)) for key, time in times.items() if time is not None}, "label": span.text}
+
+
 def _timed(span: Span) -> list[Any]:
     if span.start is None or span.end is None:
         return [span.text]
     return [span.text, float(format_time(span.start)), float(format_time(span.end))]
 
 
-def _timeline(record: Record) -> list[dict[str, Any]]:
+def _whole(record: Record) -> list[dict[str, Any]]:
     if (label := record.get("emotion")) is None:
         return []
     times = {"start": 0.0, "end": _shown(record, "duration")} if record.has("duration") else {}

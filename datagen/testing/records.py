@@ -82,7 +82,7 @@ CLIP_SCHEMA = pa.schema(
         for schema in (
             tables.CLIPS, tables.TRANSCRIBE, tables.EMOTION, tables.AGE_GENDER, tables.AFFECT, tables.PROSODY,
             tables.EVENTS, tables.DESCRIBE, tables.AGREEMENT, tables.NEIGHBOURS, tables.CONDENSE,
-            tables.SPLIT,
+            tables.SPLIT, tables.SCENARIO,
         )
         for field in schema
         if not tables.is_heavy(field)
