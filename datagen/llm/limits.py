@@ -88,6 +88,7 @@ class Meter:
             sums[f"llm_failed_{outcome.error_class}"] += 1
             sums["llm_retries"] += outcome.tries - 1
         if reply := outcome.reply:
+            sums["llm_replies"] += 1
             sums["llm_prompt_tokens"] += reply.prompt_tokens
             sums["llm_completion_tokens"] += reply.completion_tokens
             sums["llm_cached_tokens"] += reply.cached_tokens
