@@ -1,4 +1,4 @@
-"""write, verify and route as the engine calls them: Arrow in, Arrow out, every row accounted for."""
+"""write and verify as the engine calls them: Arrow in, Arrow out, every row accounted for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 from datagen import tables
 from datagen.errors import UsageError
 from datagen.llm import prompts
-from datagen.stages.route import Route
 from datagen.stages.verify import Verify
 from datagen.stages.write import Write, WriteConfig
 from datagen.testing.records import clip_rows, clip_table, joined
@@ -129,15 +128,7 @@ def test_verify_rejects_the_second_of_two_same_questions(clips, samples):
     assert [(reject.row, reject.error_class) for reject in out.rejects] == [(1, "DuplicateQuestion")]
 
 
-def test_route_fills_its_columns(clips, samples):
-    out = Route(seed=1).process(joined(samples, clips))
-    assert out.columns.schema == tables.ROUTE
-    assert {*out.columns["route"].to_pylist()} <= set(tables.ROUTES)
-    assert out.columns["audio_contribution"].null_count == samples.num_rows
-    assert out.columns["route_reason"].null_count == 0
-
-
-@pytest.mark.parametrize("stage", [Write, Verify, Route])
+@pytest.mark.parametrize("stage", [Write, Verify])
 def test_empty_batches_pass(stage):
     clips = clip_table(2).slice(0, 0)
     batch = clips if stage is Write else joined(tables.from_rows([], tables.SAMPLES), clips)
