@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from datagen import condense_report
-from datagen.layers import available, read_yaml
+from datagen import condense_report, spending
 from datagen.driver import Outcome
 from datagen.errors import UsageError
 from datagen.export.preview import preview
-from datagen.forecast import Foreseen, forecasts
+from datagen.forecast import Foreseen, askings, forecasts
+from datagen.layers import available, read_yaml
 from datagen.ledger import BYTES_PER_SECOND
 from datagen.plan import Progress, State
 from datagen.progress import duration
@@ -53,6 +53,7 @@ def finished(space: Workspace, outcome: Outcome) -> None:
     counts = _counts(space)
     _print_counts(counts)
     _print_speeds(counts)
+    _print_asked(space, counts)
     _print_conservation(counts)
     done = sum(outcome.committed.values())
     change = space.changes
@@ -163,6 +164,23 @@ def _print_speeds(counts: list[StageCount]) -> None:
     console.print("[dim]x real time: of one worker; padding: share of what its model was given[/dim]")
 
 
+def _print_asked(space: Workspace, counts: list[StageCount]) -> None:
+    """What was asked of language models, and what that took."""
+    settings = {name: found for name, stage in space.pipeline.stages.items() if (found := stage.asks()) is not None}
+    _print_shown(spending.so_far(counts, settings, spending.spent_in(space.files)))
+
+
+def _print_shown(shown: spending.Shown | None, left: int = 1) -> None:
+    if shown is None:
+        return
+    table = _table(*shown.header, left=left)
+    for row in shown.rows:
+        table.add_row(*map(escape, row))
+    console.print(table)
+    for note in shown.notes:
+        console.print(f"[dim]{escape(note)}[/dim]", soft_wrap=True)
+
+
 def _print_conservation(counts: list[StageCount]) -> bool:
     problems = [f"{c.stage}: {p}" for c in counts for p in c.problems]
     if problems:
@@ -210,6 +228,7 @@ def status(space: Workspace) -> bool:
     counts = _counts(space)
     _print_counts(counts)
     _print_speeds(counts)
+    _print_asked(space, counts)
     holds = _print_conservation(counts)
     _print_drift(space)
     _print_hindrances(space)
@@ -293,6 +312,8 @@ def plan(space: Workspace, refused: pa.Table, clips: int | None = None) -> None:
     console.print("done, stale, to do: units of work, which are a stage on one shard or on all of them at once")
     console.print("rows, about: what is left; ? until the stages before are done, or until it has run once")
     _print_forecasts(forecasts(space, overview, len(live), hours * 3600, clips))
+    asked = askings(space, overview, len(live), hours * 3600, clips)
+    _print_shown(spending.ahead(asked, spending.spent_in(space.files)), left=2)
 
 
 def _print_forecasts(found: list[Foreseen]) -> None:

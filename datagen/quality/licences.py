@@ -30,6 +30,9 @@ COLUMNS = (*(f"{name}_ok" for name in PERMISSIONS), "share_alike")
 #: Names of rows. They say nothing about a clip, whoever wrote them next to what he did say.
 NAMES = frozenset({"recording_id", "clip_id", "sample_id", "sample_hash"})
 
+#: Columns that say why others are null. What is in them is ours, and they hold something where nobody made anything.
+REASON = "_reason"
+
 Mask = NDArray[np.bool_]
 
 
@@ -156,7 +159,7 @@ def touched(table: pa.Table, written: Iterable[str], lineage: Mapping[str, Seque
     if not wanted:
         mask[:] = True
         return mask
-    wanted -= NAMES
+    wanted = frozenset(name for name in wanted - NAMES if not name.endswith(REASON))
     for name in table.column_names:
         if name != "used_columns" and origins(name, lineage) & wanted:
             mask |= pc.is_valid(table.column(name)).to_numpy()

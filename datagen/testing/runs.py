@@ -43,8 +43,9 @@ CLIPS = _joined(
     tables.NEIGHBOURS,
     tables.CONDENSE,
     tables.SPLIT,
+    tables.SCENARIO,
 )
-SAMPLES = _joined(tables.SAMPLES, tables.VERIFY, tables.ROUTE)
+SAMPLES = _joined(tables.SAMPLES, tables.VERIFY, tables.BLIND, tables.JUDGE, tables.ROUTE, tables.QUALITY)
 
 
 @dataclass
