@@ -12,31 +12,39 @@ passes mechanically is judged by other means as well.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from datagen.quality import facts, grounding, lexicon
-from datagen.quality.claims import extract, judge, split_quotes
+from datagen.quality import checks, facts, grounding, lexicon
+from datagen.quality.claims import judge, split_quotes
 
 SENTENCES = Path(__file__).parent.parent / "tests" / "quality" / "voice_claims.yaml"
 
 
+#: What kind of text an entry is, by the second part of its id, and the column such a text stands in.
+COLUMNS = {"rep": "response", "rat": "reasoning", "ans": "answer", "cap": "answer"}
+
+
 def record_of(entry: dict[str, Any]) -> facts.Record:
-    """The entry's record as a clip's row would give it."""
+    """The entry's record as a clip's row would give it; a sentiment may be known without an emotion here."""
     given = dict(entry["record"])
     events = [{"event": name, "start": None, "end": None, "score": 1.0} for name in given.pop("events", None) or ()]
     row = {"clip_id": entry["id"], "label_source": "gold", "transcript_source": "gold", "asr_confidence": 1.0}
-    return facts.from_row(row | given | {"events": events})
+    record = facts.from_row(row | given | {"events": events})
+    sentiment = {name: given[name] for name in ("sentiment",) if given.get(name)}
+    return dataclasses.replace(record, facts={**record.facts, **sentiment})
 
 
 def refused(entry: dict[str, Any], words: lexicon.Lexicon) -> list[str]:
     """What the checks have against the text."""
     record = record_of(entry)
     masked, _, _ = split_quotes(entry["text"])
-    found = [f"{claim.text}: {verdict}" for claim in extract(masked, words) if (verdict := judge(claim, record))]
+    claims = checks.claims_in(COLUMNS[entry["id"].split("-")[1]], masked, record, words)
+    found = [f"{claim.text}: {verdict}" for claim in claims if (verdict := judge(claim, record))]
     measured = [{"field": name, "value": str(value)} for name, value in record.facts.items()]
     return [*found, *grounding.numbers(masked, measured, words)]
 

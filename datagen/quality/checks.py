@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 
 from datagen import resources, tables
 from datagen.quality import answers, facts, grounding, leak, lexicon, prose
-from datagen.quality.claims import Claim, extract, judge, split_quotes
+from datagen.quality.claims import Claim, extract, judge, rests_on, split_quotes
 from datagen.quality.facts import GROUP, Record
 
 Sample = Mapping[str, Any]
@@ -128,8 +128,7 @@ def required_columns(sample: Sample, record: Record, language: str = "en") -> li
         if quotes:
             columns.add("transcript")
         if words is not None and words.can_read_claims:
-            claims = _claims(name, masked, record, words)
-            columns |= {field for claim in claims for field in claim.fields if record.has(field)}
+            columns |= {field for claim in claims_in(name, masked, record, words) for field in rests_on(claim, record)}
     if sample["metadata_context"] is not None:
         shown = [column for key in _keys(sample["metadata_context"]) for column in facts.CONTEXT_COLUMNS.get(key, ())]
         given = {column for column in shown if record.has(column)}
@@ -196,15 +195,19 @@ def _numbers(case: _Case) -> Iterable[str]:
         yield from grounding.numbers(text.masked, case.sample["evidence"], case.words)
 
 
-def _claims(name: str, masked: str, record: Record, words: lexicon.Lexicon) -> list[Claim]:
-    """Claims of one text. What is said *to* the speaker claims something only where it says "you"."""
+def claims_in(name: str, masked: str, record: Record, words: lexicon.Lexicon) -> list[Claim]:
+    """Claims of one text of a sample, by the name of its column.
+
+    What is said *to* the speaker claims something only where it says "you" or speaks of a voice.
+    """
     pronouns = not leak.speaks_of_others(record, words)
     if name != "response":
         return extract(masked, words, pronouns=pronouns)
     found: list[Claim] = []
     for sentence in prose.sentences(masked):
         cues = [claim for claim in extract(sentence, words, pronouns=False, cues=True) if claim.kind == "cue"]
-        addressed = {"you", "your", "you're"} & set(prose.words(sentence))
+        spoken = prose.words(sentence)
+        addressed = any(word in words.address for word in spoken)
         found += cues + (extract(sentence, words, pronouns=False) if addressed else [])
     return found
 
@@ -213,7 +216,7 @@ def _judged(case: _Case, verdict: str) -> Iterable[str]:
     for text in case.texts:
         if text.name == "question":
             continue  # what a question takes for granted is the leak check's business
-        for claim in _claims(text.name, text.masked, case.record, case.words):
+        for claim in claims_in(text.name, text.masked, case.record, case.words):
             if judge(claim, case.record) == verdict:
                 says = "denies" if claim.negated else "says"
                 why = "is not in the record" if verdict == "unsupported" else "is not what the record says"

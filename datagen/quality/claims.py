@@ -5,7 +5,8 @@
 *unsupported*: nobody measured it, so nobody may say it (law 2).
 
 Precision matters as much as recall: a level word counts only beside a noun it can describe, "how loud" is a
-question and no claim, and pronouns count only where the clip's own words hold none.
+question and no claim, pronouns count only where the clip's own words hold none, and what is said of something else
+than the voice is no claim (``scope.py``).
 """
 
 from __future__ import annotations
@@ -16,17 +17,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from datagen.quality.facts import GROUP, Record
-from datagen.quality.lexicon import Lexicon, Token
+from datagen.quality.lexicon import CLAIM_KINDS, Lexicon, Token
+from datagen.quality.scope import elsewhere
 
 _QUOTE = re.compile(r'"([^"]*)"|“([^”“]*)”')
 #: Stands for a quotation in masked text; no word, and a sentence may end with it.
 QUOTE_MARK = "\N{LOW LINE}"
-#: Kinds of words that claim something by themselves.
-_CLAIMS = frozenset({"direct", "emotion", "sex", "pronoun", "age", "event", "relation", "cue", "unmeasured"})
+_NOUNS = frozenset({"noun", "voice"})
 _SENTENCE_END = frozenset(".!?;")
 _LOOK_RIGHT = 12  # tokens after a noun in which its level may follow
-#: Words that part a noun from a level word before it: "the volume is high with ...".
-_APART = frozenset({"with", "for", "at", "by", "to", "from", "then", "when", "as", "than", "is", "are", "the", "a"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +64,13 @@ def extract(masked: str, lexicon: Lexicon, *, pronouns: bool = True, cues: bool 
 def _extract(masked: str, lexicon: Lexicon, pronouns: bool, cues: bool) -> tuple[Claim, ...]:
     claims: list[Claim] = []
     for sentence in _sentences(list(lexicon.tokens(masked))):
-        claims += _levels(sentence)
+        if not any(token.kind in CLAIM_KINDS or token.kind in _NOUNS for token in sentence):
+            continue
+        off = elsewhere(sentence, lexicon)
+        claims += _levels(sentence, off, lexicon)
         for index, token in enumerate(sentence):
             item = token.item
-            if item is None or item.kind not in _CLAIMS:
+            if item is None or off[index] or item.kind not in CLAIM_KINDS:
                 continue
             if (item.kind == "pronoun" and not pronouns) or (item.kind == "cue" and not cues):
                 continue
@@ -86,14 +88,24 @@ def judge(claim: Claim, record: Record) -> str | None:
             return "unsupported"
         inside = claim.years[0] <= age < claim.years[1]
         return None if inside is not claim.negated else "contradicted"
-    known = {name: _values(record, name) for name in claim.fields}
-    known = {name: values for name, values in known.items() if values}
+    known = [name for name in claim.fields if record.has(name)]
     if not known:
         return "unsupported"
-    true = any(values & claim.alternatives[name] for name, values in known.items())
+    true = any(_bears_out(claim, name, record) for name in known)
     if "events" in known and not true:
         return "unsupported"  # what was not heard may still be there; nobody measured its absence
     return None if true is not claim.negated else "contradicted"
+
+
+def rests_on(claim: Claim, record: Record) -> list[str]:
+    """Fields of the record that a claim needs: of several that would do, one that bears it out."""
+    known = [name for name in claim.fields if record.has(name)]
+    bearing = [name for name in known if not claim.negated and _bears_out(claim, name, record)]
+    return bearing[:1] or known
+
+
+def _bears_out(claim: Claim, name: str, record: Record) -> bool:
+    return bool(_values(record, name) & claim.alternatives[name])
 
 
 def topics(masked: str, lexicon: Lexicon) -> frozenset[str]:
@@ -124,12 +136,8 @@ def _sentences(tokens: Sequence[Token]) -> Iterable[list[Token]]:
     yield sentence
 
 
-def _kind(token: Token) -> str:
-    return token.item.kind if token.item else "word"
-
-
 def _asked(sentence: Sequence[Token], index: int) -> bool:
-    return any(_kind(token) == "ask" for token in sentence[max(0, index - 2) : index])
+    return any(token.kind == "ask" for token in sentence[max(0, index - 2) : index])
 
 
 def _negated(sentence: Sequence[Token], index: int) -> bool:
@@ -137,51 +145,55 @@ def _negated(sentence: Sequence[Token], index: int) -> bool:
     for token in reversed(sentence[max(0, index - 4) : index]):
         if token.item is not None and token.item.negates:
             return True
-        if _kind(token) in ("joiner", "break", "noun") or token.text == ",":
+        if token.kind in ("joiner", "break", "noun") or token.text == ",":
             return False
     return False
 
 
-def _levels(sentence: Sequence[Token]) -> Iterable[Claim]:
+def _levels(sentence: Sequence[Token], off: Sequence[bool], lexicon: Lexicon) -> Iterable[Claim]:
     """Claims made of a noun and a level word: "a high pitch", "the pace is rather slow", "pitch and energy are low"."""
-    groups = _noun_groups(sentence)
-    level_of = {group[0]: left for group in groups if (left := _left(sentence, group[0])) is not None}
-    for number, group in enumerate(groups):
-        if group[0] not in level_of:
-            stop = groups[number + 1][0] if number + 1 < len(groups) else len(sentence)
-            right = _right(sentence, group, stop, frozenset(level_of.values()))
+    groups = [group for group in _noun_groups(sentence, lexicon) if not off[group[0]]]
+    level_of = {group[0]: left for group in groups if (left := _left(sentence, group[0], lexicon)) is not None}
+    for kind in ("noun", "voice"):  # "the pitch of the voice is high" is about the pitch
+        for number, group in enumerate(groups):
+            if group[0] in level_of or sentence[group[0]].kind != kind:
+                continue
+            later = (other[0] for other in groups[number + 1 :] if kind == "voice" or sentence[other[0]].kind == kind)
+            right = _right(sentence, group, next(later, len(sentence)), frozenset(level_of.values()))
             if right is not None:
                 level_of[group[0]] = right
     for group in groups:
+        if group[0] in level_of and off[level_of[group[0]]]:
+            continue
         if group[0] in level_of:
             yield from _pair(sentence, group, level_of[group[0]])
         else:
-            yield from _misfit(sentence, group[-1])
+            yield from _misfit(sentence, group[-1], lexicon)
 
 
-def _noun_groups(sentence: Sequence[Token]) -> list[list[int]]:
+def _noun_groups(sentence: Sequence[Token], lexicon: Lexicon) -> list[list[int]]:
     """Nouns joined by a comma or "and" share a level word."""
     groups: list[list[int]] = []
     for index, token in enumerate(sentence):
-        if _kind(token) != "noun":
+        if token.kind not in _NOUNS:
             continue
-        if groups and _joined(sentence, groups[-1][-1], index):
+        if groups and _joined(sentence, groups[-1][-1], index, lexicon):
             groups[-1].append(index)
         else:
             groups.append([index])
     return groups
 
 
-def _joined(sentence: Sequence[Token], left: int, right: int) -> bool:
-    between = [token for token in sentence[left + 1 : right] if token.text not in ("the", "its")]
-    joiners = sum(_kind(token) == "joiner" for token in between)
+def _joined(sentence: Sequence[Token], left: int, right: int, lexicon: Lexicon) -> bool:
+    between = [token for token in sentence[left + 1 : right] if token.text not in lexicon.articles]
+    joiners = sum(token.kind == "joiner" for token in between)
     commas = sum(token.text == "," for token in between)
     if not between or joiners + commas != len(between):
         return False
     return joiners > 0 or right - left == 2
 
 
-def _left(sentence: Sequence[Token], noun: int) -> int | None:
+def _left(sentence: Sequence[Token], noun: int, lexicon: Lexicon) -> int | None:
     """The level word directly before a noun, or with one plain word between ("a high median pitch")."""
     for index in (noun - 1, noun - 2):
         if index < 0:
@@ -189,7 +201,7 @@ def _left(sentence: Sequence[Token], noun: int) -> int | None:
         token = sentence[index]
         if _accepts(sentence[noun], token):
             return index
-        if token.item is not None or not token.text.isalpha() or token.text in _APART:
+        if token.item is not None or not token.text.isalpha() or token.text in lexicon.apart:
             return None
     return None
 
@@ -197,18 +209,24 @@ def _left(sentence: Sequence[Token], noun: int) -> int | None:
 def _right(sentence: Sequence[Token], group: Sequence[int], stop: int, taken: frozenset[int]) -> int | None:
     """The first level word after a noun ("the pitch, at 212 Hz, is high"), up to the next noun or a "but"."""
     for index in range(group[-1] + 1, min(stop, group[-1] + 1 + _LOOK_RIGHT)):
-        if _kind(sentence[index]) == "break":
+        if sentence[index].kind == "break":
             return None
         if index not in taken and _accepts(sentence[group[0]], sentence[index]):
             return index
     return None
 
 
-def _misfit(sentence: Sequence[Token], noun: int) -> Iterable[Claim]:
+def _misfit(sentence: Sequence[Token], noun: int, lexicon: Lexicon) -> Iterable[Claim]:
     """ "The pace is wide": a level of something else, which no value of the noun's fields can make true."""
     item = sentence[noun].item
     words = sentence[noun + 1 : noun + 3]
-    if item is None or len(words) < 2 or words[0].text not in ("is", "are") or _kind(words[1]) != "level":
+    if (
+        item is None
+        or item.kind == "voice"
+        or len(words) < 2
+        or words[0].text not in lexicon.copulas
+        or words[1].kind != "level"
+    ):
         return
     text = f"{sentence[noun].text}: {words[1].text}"
     yield Claim({name: frozenset() for name in item.means}, text, sentence[noun].start, kind="level")

@@ -43,7 +43,8 @@ def read(text, **options):
         ("How very fast does the speaker talk?", []),
         ('The speaker says "I am furious and loud".', []),
         ("The highest building is on a low hill.", []),
-        ("Unhappy news.", [("emotion", "sad", False)]),
+        ("An unhappy speaker.", [("emotion", "sad", False)]),
+        ("Unhappy news.", []),
         ("The pace is wide.", [("rate_level", (), False)]),  # nothing makes it true
     ],
 )  # fmt: skip
