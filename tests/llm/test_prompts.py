@@ -7,7 +7,7 @@ import pytest
 from datagen.errors import UsageError
 from datagen.llm import prompts
 from datagen.llm.dice import Dice
-from datagen.llm.template import VOICE_LEVELS
+from datagen.writing.asks import VOICE_LEVELS
 from datagen.quality import lexicon
 from datagen.quality.claims import extract, judge, split_quotes
 from datagen.quality.facts import ANSWERABLE, Record

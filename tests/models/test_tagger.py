@@ -214,7 +214,7 @@ def test_neighbouring_windows_become_one_span_with_the_best_score():
 
 
 def test_the_vocabulary_is_unambiguous_and_holds_the_words_the_prompts_have():
-    from datagen.llm.template import SOUNDS
+    from datagen.writing.asks import SOUNDS
 
     names = vocabulary()
     assert set(SOUNDS) <= set(names.events)
