@@ -159,9 +159,17 @@ def _unit(masked: str, end: int, lexicon: Lexicon) -> tuple[tuple[str, ...], flo
 
 
 def _spelled_out(masked: str, lexicon: Lexicon) -> Iterable[str]:
-    """Number words directly before a unit of measurement (not years or seconds, which everyday talk is full of)."""
+    """Number words directly before a unit of measurement. Everyday talk is full of years and seconds: seconds count
+    beside a word for silence only, years only where they are an age."""
     tokens = re.findall(r"[\w%']+", masked.lower().replace(QUOTE_MARK, " "))
-    units = {word.split()[0] for word, fields, _ in lexicon.units if not {"words", "age_years"} & set(fields)}
-    for before, unit in pairwise(tokens):
-        if before in lexicon.number_words and unit in units:
-            yield f"{before} {unit}"
+    units = {word.split()[0]: fields for word, fields, _ in lexicon.units}
+    for index, (before, unit) in enumerate(pairwise(tokens)):
+        if before not in lexicon.number_words or unit not in units:
+            continue
+        around = tokens[max(0, index - 4) : index + 6]
+        if "age_years" in units[unit]:
+            if not any(word in lexicon.aged for word in tokens[index + 2 : index + 3]):
+                continue
+        elif "words" in units[unit] and not any(word in lexicon.beside for word in around):
+            continue
+        yield f"{before} {unit}"

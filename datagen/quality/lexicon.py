@@ -25,7 +25,7 @@ _MOST_WORDS = 65_536  # words whose entries are kept at hand
 #: Kinds of items that say something of a voice; the rest steer how these are read.
 CLAIM_KINDS = frozenset(
     {"direct", "emotion", "feeling", "sex", "pronoun", "age", "event", "relation", "cue", "unmeasured", "coloured",
-     "degree"}
+     "scene", "degree"}
 )  # fmt: skip
 
 
@@ -98,6 +98,7 @@ class Lexicon:
     refusals: re.Pattern[str] | None
     speaking: Words  # who speaks, and what one calls a voice and the parts of speech: a claim beside them is about it
     audible: Words  # beside which a coloured word is about the voice
+    scenery: Words  # beside which a word of the surroundings is about the recording
     adjectives: Words  # claims that may stand before a noun, and are about that noun then
     adverbs: Words  # plain words that are no noun, though they may follow an adjective
     copulas: Words
@@ -111,6 +112,7 @@ class Lexicon:
     apart: Words  # part a noun from a level word before it
     address: Words  # "you": what a reply says to the speaker
     beside: Words  # words for a pause, beside which a number of seconds is a measurement
+    aged: Words  # after "six years": an age
     adverb_endings: tuple[str, ...]
     verb_endings: tuple[str, ...]  # of somebody who speaks
     phrases: tuple[_Phrase, ...]  # longest first
@@ -218,10 +220,25 @@ def _compile(raw: Mapping[str, Any]) -> Lexicon:
         units=tuple(sorted(units, key=lambda unit: (-len(unit[0]), unit[0]))),
         number_words=frozenset(raw.get("number_words", ())),
         refusals=words(raw["refusals"]) if "refusals" in raw else None,
-        **{name: Words(raw.get(name, ())) for name in
-           ("speaking", "audible", "adjectives", "adverbs", "copulas", "senses", "senses", "articles", "indefinite", "that", "openers", "manner",
-            "of", "apart", "address", "beside")},
-        **{name: tuple(raw.get(name, ())) for name in ("adverb_endings", "verb_endings")},
+        speaking=Words(raw.get("speaking", ())),
+        audible=Words(raw.get("audible", ())),
+        scenery=Words(raw.get("scenery", ())),
+        adjectives=Words(raw.get("adjectives", ())),
+        adverbs=Words(raw.get("adverbs", ())),
+        copulas=Words(raw.get("copulas", ())),
+        senses=Words(raw.get("senses", ())),
+        articles=Words(raw.get("articles", ())),
+        indefinite=Words(raw.get("indefinite", ())),
+        that=Words(raw.get("that", ())),
+        openers=Words(raw.get("openers", ())),
+        manner=Words(raw.get("manner", ())),
+        of=Words(raw.get("of", ())),
+        apart=Words(raw.get("apart", ())),
+        address=Words(raw.get("address", ())),
+        beside=Words(raw.get("beside", ())),
+        aged=Words(raw.get("aged", ())),
+        adverb_endings=tuple(raw.get("adverb_endings", ())),
+        verb_endings=tuple(raw.get("verb_endings", ())),
         phrases=tuple(phrases),
         _starts={start: tuple(found) for start, found in starts.items()},
     )  # fmt: skip
@@ -262,7 +279,7 @@ def _entries(raw: Mapping[str, Any]) -> Iterable[tuple[str, Item]]:
         if value in _VALENCE:
             either["valence_level"] = frozenset([_VALENCE[value]])
         yield from ((text, Item("emotion", either)) for text in texts)
-    for kind in ("unmeasured", "coloured", "degree"):
+    for kind in ("unmeasured", "coloured", "scene", "degree"):
         yield from ((text, Item(kind, {"unmeasured": frozenset()})) for text in raw.get(kind, ()))
     for cue in raw["response_cues"]:
         yield from ((text, Item("cue", {"emotion": frozenset(cue["labels"])})) for text in cue["phrases"])

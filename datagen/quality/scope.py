@@ -1,4 +1,4 @@
-"""Is a word said of this voice, or of something else? "A fast car" and "a remark that the street is loud" claim nothing.
+"""Is a word said of this voice, or of something else? "A fast car" and "a remark that it is loud here" claim nothing.
 
 Rules of word order, no parser, and the same for every language; the words they look for are the lexicon's. What is
 said of something else, reported, supposed, generally true or called unknown is no claim about the clip. In doubt a word
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from datagen.quality.lexicon import CLAIM_KINDS, Lexicon, Token
+from datagen.quality.lexicon import CLAIM_KINDS, Lexicon, Token, Words
 
 _MARKS = frozenset(":–—()")
-_NEAR = 4  # tokens between a coloured word and the voice it colours
+_NEAR = 5  # most tokens between a coloured word and the voice it colours
 _BACK = 6  # most words between a copula and the beginning of its subject
 _HEADED = frozenset({"noun", "voice"})
+_VOICED = _HEADED | {"sex", "pronoun", "age"}
 _NO_OF = frozenset(
     {"event", "sex", "pronoun", "age", "relation", "cue", "voice"}
 )  # "the laughter of a child" was heard
@@ -29,16 +30,23 @@ def elsewhere(sentence: Sequence[Token], lexicon: Lexicon) -> list[bool]:
     for index, token in enumerate(sentence):
         if off[index] or token.item is None:
             continue
-        described = token.text.rsplit(" ", 1)[-1] in lexicon.adjectives
-        if described and (_before_another(sentence, index, lexicon) or _said_of_another(sentence, index, lexicon)):
-            off[index] = True
-        elif token.kind not in _NO_OF and _of_another(sentence, index, lexicon):
-            off[index] = True
-        elif token.kind == "coloured" and not _near_voice(sentence, index, lexicon):
-            off[index] = True
-        elif token.kind == "degree" and not _beside_claim(sentence, index):
-            off[index] = True
+        off[index] = _elsewhere(sentence, index, lexicon)
     return off
+
+
+def _elsewhere(sentence: Sequence[Token], index: int, lexicon: Lexicon) -> bool:
+    token = sentence[index]
+    if token.text in lexicon.adjectives and (
+        _before_another(sentence, index, lexicon) or _said_of_another(sentence, index, lexicon)
+    ):
+        return True
+    if token.kind not in _NO_OF and _of_another(sentence, index, lexicon):
+        return True
+    if token.kind == "coloured":
+        return not _near(sentence, index, lexicon.audible, _VOICED)
+    if token.kind == "scene":
+        return not _near(sentence, index, lexicon.scenery, frozenset())
+    return token.kind == "degree" and not _beside_claim(sentence, index)
 
 
 def _clauses(sentence: Sequence[Token], lexicon: Lexicon) -> Iterable[tuple[int, int]]:
@@ -124,7 +132,7 @@ def _plain(token: Token, lexicon: Lexicon) -> bool:
     """Whether this may be a noun that nobody listed: something other than a voice, a part of speech or a person."""
     text = token.text
     return (
-        token.item is None
+        (token.item is None or token.kind == "scene")
         and len(text) > 1
         and text.isalpha()
         and not text.endswith(lexicon.adverb_endings)
@@ -150,10 +158,13 @@ def _before_another(sentence: Sequence[Token], index: int, lexicon: Lexicon) -> 
 def _before(sentence: Sequence[Token], index: int, lexicon: Lexicon) -> int | None:
     """Index of the word before a row of adjectives and adverbs."""
     at = index - 1
-    while at >= 0 and (_qualifies(sentence[at], lexicon) or sentence[at].text in lexicon.adverbs
-                       or sentence[at].kind == "negation" or sentence[at].text.endswith(lexicon.adverb_endings)):  # fmt: skip
+    while at >= 0 and (_qualifies(sentence[at], lexicon) or _modifies(sentence[at], lexicon)):
         at -= 1
     return at if at >= 0 else None
+
+
+def _modifies(token: Token, lexicon: Lexicon) -> bool:
+    return token.kind == "negation" or token.text in lexicon.adverbs or token.text.endswith(lexicon.adverb_endings)
 
 
 def _qualifies(token: Token, lexicon: Lexicon) -> bool:
@@ -186,15 +197,15 @@ def _of_another(sentence: Sequence[Token], index: int, lexicon: Lexicon) -> bool
     return _plain(sentence[at], lexicon)
 
 
-def _near_voice(sentence: Sequence[Token], index: int, lexicon: Lexicon) -> bool:
-    """Whether a voice or what it says stands near, in the same clause."""
+def _near(sentence: Sequence[Token], index: int, words: Words, kinds: frozenset[str]) -> bool:
+    """Whether one of ``words``, or a token of ``kinds``, stands near and in the same clause."""
     for step in (-1, 1):
         at = index + step
-        while 0 <= at < len(sentence) and abs(at - index) <= _NEAR + 1:
+        while 0 <= at < len(sentence) and abs(at - index) <= _NEAR:
             token = sentence[at]
             if token.kind == "break" or token.text in _MARKS:
                 break
-            if token.kind in _HEADED or token.text in lexicon.audible:
+            if token.kind in kinds or token.text in words:
                 return True
             at += step
     return False
