@@ -12,6 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from datagen.llm.settings import LlmConfig
+from tests import vllm
+
 # Libraries that share a sum among threads wait for each other on busy cores; torch reads this when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -19,6 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 ALLOWED = {
     "corpora": 40,  # labelled corpora beside the checkout; each such test has a twin on generated speech
     "torchcodec": 2,  # datasets' own audio decoder, which needs FFmpeg libraries on the system
+    "make setup-llm-cpu": 20,  # tests with a real server of a language model, which is an environment of its own
     "mounts nothing": 2,  # a small file system to fill needs privileges
 }
 
@@ -40,6 +44,21 @@ def _no_models_but_ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DATAGEN_MODELS", str(tmp_path_factory.mktemp("models")))
         yield
+
+
+@pytest.fixture(scope="session")
+def vllm_settings(tmp_path_factory: pytest.TempPathFactory) -> LlmConfig:
+    """For a recipe's ``llm`` section: a real vLLM, started by the run itself, serves a tiny model on the CPU."""
+    if not vllm.PYTHON.exists():
+        pytest.skip("no vLLM here: make setup-llm-cpu")
+    return vllm.settings(tmp_path_factory.mktemp("language-model"))
+
+
+@pytest.fixture(scope="session")
+def vllm_url(vllm_settings: LlmConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Base URL of such a server: one for all tests that do not kill it. It takes half a minute to start."""
+    with vllm.serving(vllm_settings, tmp_path_factory.mktemp("vllm") / "server.log") as url:
+        yield url
 
 
 def over_the_bound(reasons: list[str]) -> list[str]:

@@ -8,12 +8,13 @@ Outcomes come in no order. A stage never sees a failure that no row is to blame 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from datagen.errors import EnvironmentFault
 from datagen.llm.answers import Blame, Failure
-from datagen.llm.client import Follow, Pair, complete
+from datagen.llm.client import LOOK_S, Follow, Pair, ServersGone, complete
 from datagen.llm.journal import Journal
 from datagen.llm.limits import Budget, Meter
 from datagen.llm.request import Request, Sampling, conversation
@@ -71,9 +72,10 @@ class Asker:
             ServersGone, BudgetSpent: see ``llm.client``.
             EnvironmentFault: the server says no to whatever it is asked.
         """
-        endpoint = self.settings.endpoint(self._urls())
+        where = self._urls if self.settings.server == "vllm" else None
+        endpoint = self.settings.endpoint(self._found() if where else ())
         for request, outcome in complete(
-            endpoint, requests, self._journal, self._budget, follow=follow, meter=self._meter
+            endpoint, requests, self._journal, self._budget, follow=follow, meter=self._meter, urls=where
         ):
             if isinstance(outcome, Failure) and outcome.blame is Blame.SERVER:
                 raise EnvironmentFault(
@@ -81,6 +83,16 @@ class Asker:
                     "Finished calls are kept; the same command continues"
                 )
             yield request, outcome
+
+    def _found(self) -> tuple[str, ...]:
+        """Where servers are, once there is one: all may be starting again."""
+        patience_s = self.settings.gone_s + self.settings.vllm.ready_s
+        over = time.monotonic() + patience_s
+        while not (urls := self._urls()):
+            if time.monotonic() > over:
+                raise ServersGone(f"no server of {self.settings.model} has come up within {patience_s:g} s")
+            time.sleep(LOOK_S)
+        return urls
 
     def metrics(self) -> dict[str, float]:
         """What was spent since this was last asked, for ``Output.metrics``."""
@@ -90,3 +102,5 @@ class Asker:
     def close(self) -> None:
         if self._journal is not None:
             self._journal.close()
+        if self._budget is not None:
+            self._budget.close()

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from datagen.errors import EnvironmentFault, RunError
 from datagen.llm.answers import Failure, Outcome, Reply, read
-from datagen.llm.endpoint import Endpoint
+from datagen.llm.endpoint import Endpoint, base
 from datagen.llm.flow import Flow
 from datagen.llm.journal import Journal
 from datagen.llm.limits import Budget, BudgetSpent, Meter
@@ -38,6 +38,8 @@ Follow = Callable[[Request, Outcome], Request | None]
 LOOK_S = 1.0
 #: Seconds in which outcomes gather before they are handed over: the loop and the journal then turn for many at once.
 GATHER_S = 0.005
+#: Seconds between two looks at where the replicas are.
+REFRESH_S = 2.0
 #: Longest wait between two probes of a dead replica, and longest probe, in seconds.
 PROBE_S = 30.0
 
@@ -51,7 +53,8 @@ class Client:
 
     ``follow`` turns an outcome into the next attempt, at once and in its place; the last one is handed over.
     ``stopped`` is asked before each request; when it says True, what is under way is finished and ``run`` ends.
-    ``sleep`` is what waits between tries.
+    ``sleep`` is what waits between tries. ``urls`` says which replicas there are now, where that may change: new ones
+    join, those that have left are asked no more.
     """
 
     def __init__(
@@ -64,15 +67,16 @@ class Client:
         meter: Meter | None = None,
         stopped: Callable[[], bool] = lambda: False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        urls: Callable[[], tuple[str, ...]] | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.replicas = Replicas(endpoint.urls, endpoint.in_flight)
         self.meter = meter or Meter()
         self._journal, self._budget, self._follow = journal, budget, follow
-        self._stopped, self._sleep = stopped, sleep
+        self._stopped, self._sleep, self._urls = stopped, sleep, urls
         self._wire = Wire(endpoint)
         self._shapes = Shapes()
-        self._probes: set[asyncio.Task[None]] = set()
+        self._probes: set[asyncio.Task[None]] = set()  #: and what looks where the replicas are
         self._open = False
         self._ending: RunError | None = None
         self._sign_of_life = 0.0
@@ -83,6 +87,8 @@ class Client:
         if self._budget:
             self._budget.start()
         self._open = True
+        if self._urls is not None:
+            self._probes.add(asyncio.create_task(self._look_where(self._urls)))
         return self
 
     async def __aexit__(
@@ -110,17 +116,23 @@ class Client:
 
     async def batches(self, requests: Iterable[Request]) -> AsyncGenerator[list[Pair]]:
         """As ``run``: all that is ready at once."""
-        count = self.endpoint.in_flight * len(self.replicas.all)
-        flow: Flow[Request, Pair] = Flow(iter(requests), most=4 * count)
-        workers = {asyncio.create_task(self._work(flow)) for _ in range(count)}
-        running = set(workers)
+        flow: Flow[Request, Pair] = Flow(iter(requests), most=4 * self.endpoint.in_flight * len(self.replicas.all))
+        workers: set[asyncio.Task[None]] = set()
+        running: set[asyncio.Task[None]] = set()
 
         def over(worker: asyncio.Task[None]) -> None:
             running.discard(worker)
             flow.news.set()
 
-        for worker in workers:
-            worker.add_done_callback(over)
+        def enough() -> None:
+            """As many as there are slots: replicas may join."""
+            for _ in range(self.endpoint.in_flight * len(self.replicas.all) - len(workers)):
+                worker = asyncio.create_task(self._work(flow))
+                workers.add(worker)
+                running.add(worker)
+                worker.add_done_callback(over)
+
+        enough()
         try:
             while running:
                 await flow.news.wait()  # workers have deadlines, and the end of one is news too
@@ -131,6 +143,8 @@ class Client:
                     yield ready
                 if broken:
                     raise broken
+                if running:
+                    enough()
             if ready := self._kept(flow):
                 yield ready
         finally:
@@ -244,7 +258,7 @@ class Client:
         luck, wait = random.Random(replica.url), max(self.endpoint.backoff_s, 0.01)
         question = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
         body = json.dumps(question).encode()
-        while True:
+        while replica in self.replicas.all:
             await asyncio.sleep(luck.uniform(0.5, 1.0) * wait)
             said = await self._wire.post(replica.url, body, min(PROBE_S, self.endpoint.timeout_s))
             if isinstance(understood(said, 0.0, 1), Reply):
@@ -253,6 +267,16 @@ class Client:
                 self.replicas.wake()
                 return
             wait = min(PROBE_S, 2 * wait)
+
+    async def _look_where(self, urls: Callable[[], tuple[str, ...]]) -> None:
+        """Now and then, until it is cancelled."""
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            try:
+                found = await asyncio.to_thread(urls)  # it may look into a store that is far away
+            except Exception:  # a store's bad moment, of whatever kind: the next look is soon
+                continue
+            self.replicas.update([base(url) for url in found])
 
 
 async def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
@@ -273,13 +297,14 @@ def complete(
     follow: Follow = lambda request, outcome: None,
     meter: Meter | None = None,
     stopped: Callable[[], bool] = lambda: False,
+    urls: Callable[[], tuple[str, ...]] | None = None,
 ) -> Iterator[Pair]:
     """``Client.run`` for code that is not async, in an event loop of its own in this thread.
 
     Nothing moves while the caller works on a pair: keep that short against ``timeout_s``. Raises what ``run`` raises.
     """
     loop = asyncio.new_event_loop()
-    client = Client(endpoint, journal, budget, follow=follow, meter=meter, stopped=stopped)
+    client = Client(endpoint, journal, budget, follow=follow, meter=meter, stopped=stopped, urls=urls)
     batches = client.batches(requests)
     step: asyncio.Task[list[Pair] | None] | None = None
     try:

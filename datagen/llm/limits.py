@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from datagen.errors import RunError
 from datagen.llm.answers import Answer, Outcome
+from datagen.llm.purse import Purse, Spent
 
 
 class BudgetSpent(RunError):
@@ -18,7 +19,7 @@ class Budget:
     """A cap on tokens (of prompts and answers together) and on GPU seconds (time under way x GPUs).
 
     Calls that are under way when it is reached are let finish, so it is overdrawn by those at most. Replayed calls
-    cost nothing. One per process; ``clock`` gives seconds.
+    cost nothing. ``clock`` gives seconds. With a ``purse``, what the run's other processes spend counts too.
     """
 
     def __init__(
@@ -27,9 +28,10 @@ class Budget:
         gpu_seconds: float | None = None,
         gpus: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
+        purse: Purse | None = None,
     ) -> None:
         self.tokens, self.gpu_seconds, self.gpus = tokens, gpu_seconds, gpus
-        self._clock = clock
+        self._clock, self._purse = clock, purse
         self._since: float | None = None
         self._users = 0
         self._seconds = 0.0
@@ -56,15 +58,25 @@ class Budget:
     def charge(self, outcome: Outcome) -> None:
         """Count what a call cost."""
         if not outcome.replayed and outcome.reply is not None:
-            self.spent_tokens += outcome.reply.prompt_tokens + outcome.reply.completion_tokens
+            tokens = outcome.reply.prompt_tokens + outcome.reply.completion_tokens
+            self.spent_tokens += tokens
+            if self._purse is not None:
+                self._purse.add(tokens)
+
+    def close(self) -> None:
+        """The other processes can know all that was spent."""
+        if self._purse is not None:
+            self._purse.close()
 
     def spent(self) -> str | None:
         """Why nothing more may be asked, as a sentence, or None."""
-        if self.tokens is not None and self.spent_tokens >= self.tokens:
-            return f"{self.spent_tokens:,} tokens are spent, {self.tokens:,} were allowed"
-        if self.gpu_seconds is not None and self.spent_seconds >= self.gpu_seconds:
-            hours, allowed = self.spent_seconds / 3600, self.gpu_seconds / 3600
-            return f"{hours:.2f} GPU hours are spent, {allowed:.2f} were allowed"
+        others = self._purse.others if self._purse is not None else Spent()
+        tokens, seconds = self.spent_tokens + others.tokens, self.spent_seconds + others.gpu_seconds
+        if self.tokens is not None and tokens >= self.tokens:
+            return f"{tokens:,.0f} tokens are spent, {self.tokens:,} were allowed (llm.most_tokens)"
+        if self.gpu_seconds is not None and seconds >= self.gpu_seconds:
+            hours, allowed = seconds / 3600, self.gpu_seconds / 3600
+            return f"{hours:.2f} GPU hours are spent, {allowed:.2f} were allowed (llm.most_gpu_hours)"
         return None
 
 

@@ -85,7 +85,14 @@ class Replicas:
 
     def __init__(self, urls: Sequence[str], most: int) -> None:
         self.all = [Replica(url, most) for url in urls]
+        self._most = most
         self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def update(self, urls: Sequence[str]) -> None:
+        """These are all there are now. What is under way at one that has left is let finish."""
+        known = {replica.url: replica for replica in self.all}
+        self.all = [known.get(url) or Replica(url, self._most) for url in urls]
+        self.wake()
 
     def take(self, avoid: Replica | None = None) -> Replica | None:
         """A slot of the least loaded free replica (not ``avoid`` where another is free), or None."""

@@ -31,7 +31,17 @@ class VllmConfig(_Strict):
     tensor_parallel: int = Field(1, ge=1, description="GPUs that share one replica")
     gpus: float | None = Field(None, ge=0, description="per replica; None = tensor_parallel where there are GPUs")
     ready_s: float = Field(1800.0, gt=0, description="to answer for the first time: large models take minutes to load")
-    restarts: int = Field(5, ge=0, description="of a replica without an answer between them, before the run ends")
+    restarts: int = Field(
+        5, ge=0, description="of a replica in a row, none of which answered for a minute, before the run ends"
+    )
+
+    @field_validator("args")
+    @classmethod
+    def _theirs(cls, args: tuple[str, ...]) -> tuple[str, ...]:
+        taken = {"--model", "--revision", "--served-model-name", "--host", "--port", "--tensor-parallel-size"}
+        if ours := sorted(taken & {arg.partition("=")[0] for arg in args}):
+            raise ValueError(f"{', '.join(ours)}: set by the run itself, from the other settings")
+        return args
 
 
 class LlmConfig(_Strict):
@@ -96,15 +106,16 @@ class LlmConfig(_Strict):
     def endpoint(self, urls: tuple[str, ...] = ()) -> Endpoint:
         """For the client; ``urls`` of servers that the run has started, else those of the settings."""
         constraint = self.constraint or ("structured_outputs" if self.server == "vllm" else "response_format")
+        starting = self.vllm.ready_s if self.server == "vllm" else 0.0  # it may be about to come back
         return Endpoint(
             urls=tuple(map(base, urls)) or self.urls,
             api_key_env=self.api_key_env if self.server == "endpoint" else None,
             constraint=constraint,
             in_flight=self.in_flight,
             timeout_s=self.timeout_s,
-            deadline_s=self.deadline_s,
+            deadline_s=self.deadline_s + starting,
             tries=self.tries,
-            gone_s=self.gone_s,
+            gone_s=self.gone_s + starting,
         )
 
     def __repr_args__(self) -> list[tuple[str | None, object]]:

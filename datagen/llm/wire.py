@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,7 +39,6 @@ class Wire:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._session: aiohttp.ClientSession | None = None
-        self._addresses: Mapping[str, str] = {}
         self._key = b""
 
     def __repr__(self) -> str:
@@ -59,11 +57,9 @@ class Wire:
         if key := endpoint.api_key():
             headers["Authorization"] = f"Bearer {key}"
             self._key = key.encode()
-        self._addresses = {url: f"{url}/chat/completions" for url in endpoint.urls}
         self._timeout = aiohttp.ClientTimeout(total=endpoint.timeout_s, sock_connect=endpoint.connect_s)
         self._session = aiohttp.ClientSession(
-            # As many connections as there may be requests, and a few for looking after dead replicas.
-            connector=aiohttp.TCPConnector(limit=(endpoint.in_flight + 1) * len(endpoint.urls), ttl_dns_cache=60),
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),  # slots of replicas bound it
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=headers,
             timeout=self._timeout,
@@ -86,7 +82,7 @@ class Wire:
         try:
             # A redirect would carry prompts, and the key, to somebody else.
             async with self._session.post(
-                self._addresses[url], data=body, timeout=timeout, allow_redirects=False
+                f"{url}/chat/completions", data=body, timeout=timeout, allow_redirects=False
             ) as response:
                 data = await _whole(response)
                 if data is None:

@@ -268,7 +268,7 @@ def test_a_budget_of_gpu_time_counts_each_gpu_and_only_time_at_work() -> None:
     assert budget.spent_seconds == 64 and budget.spent() is None
     budget.start()
     now += 2
-    assert budget.spent() == "0.02 GPU hours are spent, 0.02 were allowed"
+    assert budget.spent() == "0.02 GPU hours are spent, 0.02 were allowed (llm.most_gpu_hours)"
     with Server() as server, pytest.raises(BudgetSpent):
         list(complete(endpoint(server.url), [request()], budget=budget))
 
