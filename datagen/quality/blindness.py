@@ -102,7 +102,7 @@ def orders(options: Sequence[str], count: int, *name: str | int) -> list[tuple[s
     shuffle: who always takes the first option is right as seldom as chance allows.
 
     >>> orders(["no", "yes"], 3, "a question")
-    [('yes', 'no'), ('no', 'yes'), ('no', 'yes')]
+    [('yes', 'no'), ('no', 'yes'), ('yes', 'no')]
     """
     dice, deck, found = Dice("order", *name), list(options), []
     for turn in range(count):
