@@ -24,7 +24,10 @@ _QUOTE = re.compile(r'"([^"]*)"|“([^”“]*)”')
 #: Stands for a quotation in masked text; no word, and a sentence may end with it.
 QUOTE_MARK = "\N{LOW LINE}"
 _NOUNS = frozenset({"noun", "voice"})
+_ANYWHERE = frozenset({"cue", "relation"})
+_PARTS = frozenset(",:–—(")
 _SENTENCE_END = frozenset(".!?;")
+_NEGATED = 4  # words before a claim in which a negation counts
 _LOOK_RIGHT = 12  # tokens after a noun in which its level may follow
 
 
@@ -70,7 +73,7 @@ def _extract(masked: str, lexicon: Lexicon, pronouns: bool, cues: bool) -> tuple
         claims += _levels(sentence, off, lexicon)
         for index, token in enumerate(sentence):
             item = token.item
-            if item is None or off[index] or item.kind not in CLAIM_KINDS:
+            if item is None or item.kind not in CLAIM_KINDS or (off[index] and item.kind not in _ANYWHERE):
                 continue
             if (item.kind == "pronoun" and not pronouns) or (item.kind == "cue" and not cues):
                 continue
@@ -141,11 +144,12 @@ def _asked(sentence: Sequence[Token], index: int) -> bool:
 
 
 def _negated(sentence: Sequence[Token], index: int) -> bool:
-    """A negation up to four words before, in the same phrase."""
-    for token in reversed(sentence[max(0, index - 4) : index]):
-        if token.item is not None and token.item.negates:
+    """A negation up to four words before in the same phrase, or one that begins it ("nothing in the voice is ...")."""
+    for step, token in enumerate(reversed(sentence[:index])):
+        first = step == index - 1
+        if token.item is not None and token.item.negates and (step < _NEGATED or first):
             return True
-        if token.kind in ("joiner", "break", "noun") or token.text == ",":
+        if token.kind in ("joiner", "break") or token.text in _PARTS or (token.kind == "noun" and step < _NEGATED):
             return False
     return False
 

@@ -97,6 +97,7 @@ class Lexicon:
     number_words: frozenset[str]
     refusals: re.Pattern[str] | None
     speaking: Words  # who speaks, and what one calls a voice and the parts of speech: a claim beside them is about it
+    persons: Words  # the speaker of the clip
     audible: Words  # beside which a coloured word is about the voice
     scenery: Words  # beside which a word of the surroundings is about the recording
     adjectives: Words  # claims that may stand before a noun, and are about that noun then
@@ -221,6 +222,7 @@ def _compile(raw: Mapping[str, Any]) -> Lexicon:
         number_words=frozenset(raw.get("number_words", ())),
         refusals=words(raw["refusals"]) if "refusals" in raw else None,
         speaking=Words(raw.get("speaking", ())),
+        persons=Words(raw.get("persons", ())),
         audible=Words(raw.get("audible", ())),
         scenery=Words(raw.get("scenery", ())),
         adjectives=Words(raw.get("adjectives", ())),

@@ -67,9 +67,14 @@ def _whole_clause(sentence: Sequence[Token], first: int, last: int, lexicon: Lex
     """What is called unknown, said of voices in general, or supposed."""
     for index in range(first, last):
         kind = sentence[index].kind
-        if kind == "doubt" or (kind == "generic" and not _this_speaker(sentence[first:index], lexicon)):
+        if kind == "doubt":
             off[first:last] = [True] * (last - first)
             return
+        if kind == "generic":
+            start = next((at + 1 for at in range(index, first - 1, -1) if sentence[at].text == ","), first)
+            if not _this_speaker(sentence[start:index], lexicon):
+                end = next((at for at in range(index, last) if sentence[at].text == ","), last)
+                off[start:end] = [True] * (end - start)
         if kind == "suppose":
             end = next((at for at in range(index, last) if sentence[at].text == ","), last)
             off[index:end] = [True] * (end - index)
@@ -81,7 +86,7 @@ def _this_speaker(before: Sequence[Token], lexicon: Lexicon) -> bool:
         if token.kind in _HEADED:
             if any(earlier.text in lexicon.articles for earlier in before[max(0, index - 3) : index]):
                 return True
-        elif token.text in lexicon.speaking or token.kind in ("sex", "pronoun"):
+        elif token.text in lexicon.persons or token.kind in ("sex", "pronoun"):
             return True
     return False
 
