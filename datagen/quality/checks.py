@@ -16,7 +16,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from datagen import resources, tables
-from datagen.quality import answers, facts, grounding, leak, lexicon, prose
+from datagen.quality import answers, facts, grounding, leak, lexicon, prose, question_likeness
 from datagen.quality.claims import Claim, extract, judge, rests_on, split_quotes
 from datagen.quality.facts import GROUP, Record
 
@@ -139,18 +139,17 @@ def required_columns(sample: Sample, record: Record, language: str = "en") -> li
 
 
 def duplicates(samples: Sequence[tuple[str, str, str, str]]) -> list[int]:
-    """Rows of (clip, mode, task, question) that ask again what an earlier row of the clip and mode asked.
+    """Rows of (clip, mode, task, question) that ask nearly what an earlier row of the clip and mode asked.
 
     Requests for a response or a caption are alike by nature; they count per task.
     """
-    seen: set[tuple[str, ...]] = set()
+    seen: dict[tuple[str, ...], list[str]] = {}
     again = []
     for row, (clip, mode, task, text) in enumerate(samples):
-        scope = task if task in ("response", "caption") else ""
-        key = (clip, mode, scope, *prose.same_question(text))
-        if key in seen:
+        before = seen.setdefault((clip, mode, task if task in ("response", "caption") else ""), [])
+        if any(question_likeness.same(text, earlier) for earlier in before):
             again.append(row)
-        seen.add(key)
+        before.append(text)
     return again
 
 

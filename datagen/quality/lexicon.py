@@ -113,6 +113,7 @@ class Lexicon:
     apart: Words  # part a noun from a level word before it
     address: Words  # "you": what a reply says to the speaker
     beside: Words  # words for a pause, beside which a number of seconds is a measurement
+    deciding: Words  # change what a question asks, however alike it is to another
     aged: Words  # after "six years": an age
     adverb_endings: tuple[str, ...]
     verb_endings: tuple[str, ...]  # of somebody who speaks
@@ -238,6 +239,7 @@ def _compile(raw: Mapping[str, Any]) -> Lexicon:
         apart=Words(raw.get("apart", ())),
         address=Words(raw.get("address", ())),
         beside=Words(raw.get("beside", ())),
+        deciding=Words(raw.get("deciding", ())),
         aged=Words(raw.get("aged", ())),
         adverb_endings=tuple(raw.get("adverb_endings", ())),
         verb_endings=tuple(raw.get("verb_endings", ())),

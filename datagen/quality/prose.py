@@ -62,12 +62,3 @@ def language(masked: str, lexicon: Lexicon) -> Iterable[str]:
         share = sum(token in lexicon.function_words for token in tokens) / len(tokens)
         if share < MIN_FUNCTION_WORDS:
             yield f"the text does not read like language '{lexicon.language}'"
-
-
-def same_question(question: str) -> tuple[str, ...]:
-    """Key under which two questions are the same: their words, whatever the order, case and punctuation.
-
-    >>> same_question("Which one: high or low?") == same_question("which one: Low or High")
-    True
-    """
-    return tuple(sorted(re.findall(r"\w+", question.lower())))
