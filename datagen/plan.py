@@ -135,6 +135,9 @@ class Plan:
             if self.done(barrier, None) is None:
                 return None
             config_hash = digest.of_value([config_hash, self._record(barrier, None).get("artifact_digest")])
+        if stage.kind is Kind.SINK:  # it says who made what under which licence, which is in no column
+            makers = provenance(self.pipeline, dict.fromkeys(self._hashes, ""))
+            config_hash = digest.of_value([config_hash, makers])
         history = self._history(name, config_hash)
         binding = [item for item in history if not (self.store.record(item[1]) or {}).get("pilot")]
         if stage.frozen and binding and not self.refit:

@@ -15,13 +15,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from datagen import condense_report, spending
+from datagen import asked, condense_report
 from datagen.driver import Outcome
 from datagen.errors import UsageError
 from datagen.export.preview import preview
 from datagen.forecast import Foreseen, askings, forecasts
+from datagen.foreseen import size_of_input
 from datagen.layers import available, read_yaml
-from datagen.ledger import BYTES_PER_SECOND
 from datagen.plan import Progress, State
 from datagen.progress import duration
 from datagen.reader import RunView, all_rejects
@@ -167,10 +167,10 @@ def _print_speeds(counts: list[StageCount]) -> None:
 def _print_asked(space: Workspace, counts: list[StageCount]) -> None:
     """What was asked of language models, and what that took."""
     settings = {name: found for name, stage in space.pipeline.stages.items() if (found := stage.asks()) is not None}
-    _print_shown(spending.so_far(counts, settings, spending.spent_in(space.files)))
+    _print_shown(asked.behind(counts, settings, asked.spent_in(space)))
 
 
-def _print_shown(shown: spending.Shown | None, left: int = 1) -> None:
+def _print_shown(shown: asked.Shown | None, left: int = 1) -> None:
     if shown is None:
         return
     table = _table(*shown.header, left=left)
@@ -287,12 +287,10 @@ def _group(name: str) -> str:
 
 def plan(space: Workspace, refused: pa.Table, clips: int | None = None) -> None:
     """Print the stages with what is done, stale and to do; forecasts for ``clips``, or for what the input has."""
-    live = space.ledger.live
-    hints, sizes = live["seconds_hint"].to_pylist(), live["size_bytes"].to_pylist()
-    hours = sum(h if h is not None else (s or 0) / BYTES_PER_SECOND for h, s in zip(hints, sizes, strict=True)) / 3600
+    recordings, seconds = size_of_input(space)
     c = space.changes
     console.print(
-        f"[bold]{escape(space.recipe.name)}[/bold]  {len(live):,} recordings, about {hours:.2f} h, "
+        f"[bold]{escape(space.recipe.name)}[/bold]  {recordings:,} recordings, about {seconds / 3600:.2f} h, "
         f"{len(space.plan.shards)} {_plural('shard', len(space.plan.shards))}\n"
         f"input: {c.added} added, {c.changed} changed, {c.removed} removed, {len(refused)} refused"
     )
@@ -311,9 +309,9 @@ def plan(space: Workspace, refused: pa.Table, clips: int | None = None) -> None:
     console.print(table)
     console.print("done, stale, to do: units of work, which are a stage on one shard or on all of them at once")
     console.print("rows, about: what is left; ? until the stages before are done, or until it has run once")
-    _print_forecasts(forecasts(space, overview, len(live), hours * 3600, clips))
-    asked = askings(space, overview, len(live), hours * 3600, clips)
-    _print_shown(spending.ahead(asked, spending.spent_in(space.files)), left=2)
+    _print_forecasts(forecasts(space, overview, recordings, seconds, clips))
+    to_come = askings(space, overview, recordings, seconds, clips)
+    _print_shown(asked.ahead(to_come, asked.spent_in(space)), left=2)
 
 
 def _print_forecasts(found: list[Foreseen]) -> None:

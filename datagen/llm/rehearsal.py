@@ -3,7 +3,7 @@
     load = rehearse(stage, rows)            # requests, bytes of prompts and of answers, for these rows
 
 The stage renders its own prompts for rows that it is given and gets answers that fit its schemas and say nothing. They
-do not pass its checks, so further attempts are not seen here; ``estimate.py`` allows for them.
+seldom pass its checks: attempts beyond the first are not counted here; ``estimate.py`` allows for them.
 """
 
 from __future__ import annotations
@@ -51,12 +51,19 @@ class Rehearsal(Asker):
 
     def ask(self, requests: Iterable[Request], follow: Follow = lambda request, outcome: None) -> Iterator[Pair]:
         for request in requests:
-            value = filled(request.schema) if request.schema is not None else None
-            text = json.dumps(value, ensure_ascii=False, separators=(",", ":")) if value is not None else ""
+            outcome = self._answer(request)
+            while (following := follow(request, outcome)) is not None:
+                request, outcome = following, self._answer(following)
+            yield request, outcome
+
+    def _answer(self, request: Request) -> Answer:
+        value = filled(request.schema) if request.schema is not None else None
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":")) if value is not None else ""
+        if request.attempt == 0:
             prompt = [len(str(message["content"]).encode()) for message in request.messages]
             shared = prompt[0] if len(prompt) > 1 else 0
             self.load += Load(1, sum(prompt), shared, len(text.encode()) or request.sampling.max_tokens)
-            yield request, Answer(text, value, "", Reply(content=text, finish="stop"))
+        return Answer(text, value, "", Reply(content=text, finish="stop"))
 
 
 def rehearse(stage: Stage, rows: pa.Table) -> Load:

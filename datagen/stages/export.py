@@ -6,6 +6,7 @@ the card then says "not for publication" on its first line. ``require`` leaves s
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,14 +88,14 @@ class Export(Stage):
             "configs": mark["configs"],
             "left_out": result.left_out,
             "files": mark["files"],
-            "warnings": warnings(result),
+            "warnings": warnings(result, run.provenance),
         }
 
     def process(self, batch: pa.Table) -> Output:
         raise RunError("export is a sink: it is given the whole run through write(), not batches")
 
 
-def warnings(result: hub.Published) -> list[str]:
+def warnings(result: hub.Published, makers: Sequence[Mapping[str, Any]] = ()) -> list[str]:
     """What the person at the terminal should know before handing the folder on."""
     told = []
     for name, what in (("redistribute_audio_ok", "audio"), ("redistribute_labels_ok", "labels or texts")):
@@ -106,6 +107,15 @@ def warnings(result: hub.Published) -> list[str]:
     if unknown := sorted(_unknown(result)):
         names = ", ".join(plain(name, 60) for name in unknown[:10])
         told.append(f"unknown licences, so nothing is permitted: {names}; say under export.licences what they are")
+    unsaid = {maker["model"]: maker["licence"] for maker in makers if result.licences.find(maker["licence"]) is None}
+    if unsaid:
+        names = ", ".join(
+            f"{plain(name, 80)} ({plain(spelling, 60)})" for name, spelling in sorted(unsaid.items())[:10]
+        )
+        told.append(
+            f"licences of models that are not known, so nothing made by them is permitted: {names}; say llm.licence "
+            "for a language model, else under export.licences what they are"
+        )
     return told
 
 

@@ -1,4 +1,4 @@
-"""The data card: README.md with the metadata the Hub reads, and LICENSE.md beside it.
+"""The data card: README.md with the metadata the Hub reads, LICENSE.md and quality.json beside it.
 
 A card answers what a reviewer asks: what is in it, who made each label with which model under which licence, what
 was thrown away, how balanced it is, what it must not be used for, and how to load it. Everything that came with the
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datagen.export import pictures
+from datagen.export.card import quality
 from datagen.export.card.about import About
 from datagen.export.card.body import body
 from datagen.export.card.front_matter import front_matter
@@ -23,9 +24,10 @@ __all__ = ["PLACE", "About", "body", "front_matter", "write"]
 
 
 def write(folder: Path, run: RunReader, result: Published, about: About, require: Sequence[str] = ()) -> None:
-    """Write README.md, LICENSE.md and ``figures/`` into the staging folder of an export."""
+    """Write README.md, LICENSE.md, quality.json and ``figures/`` into the staging folder of an export."""
     (folder / "figures").mkdir()
     figures = pictures.draw(folder / "figures", result.clips, result.samples)
+    quality.write(folder, run)
     (folder / "LICENSE.md").write_text(licence_file(run, result), "utf-8")
     text = front_matter(result, about) + "\n" + body(run, result, about, figures, require)
     (folder / "README.md").write_text(text, "utf-8")

@@ -12,6 +12,7 @@ from datagen.export.card.left_out import condensation, refused
 from datagen.export.card.loading import loading
 from datagen.export.card.making import made
 from datagen.export.card.markup import hours, table, values
+from datagen.export.card.quality import quality
 from datagen.export.card.rights import commerce, rights, warning
 from datagen.export.hub import Published
 from datagen.export.run import RunReader
@@ -29,6 +30,7 @@ def body(
         "\n\n".join(f"![{shown}](figures/{name})" for name, shown in figures),
         loading(result),
         numbers(result),
+        quality(run),
         made(run, result),
         _columns(result),
         rights(run, result, require),

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from datagen.files import Files
-from datagen.forecast import Asking
+from datagen.forecast import Asking, spent
 from datagen.llm import estimate
+from datagen.llm.purse import total
 from datagen.llm.settings import LlmConfig
-from datagen.serving import FOLDER
+from datagen.serving import SPENT
 from datagen.status import StageCount
+from datagen.workspace import Workspace
 
 _FAILED = "llm_failed_"
 
@@ -30,7 +31,7 @@ class Spent(NamedTuple):
     """Of a run so far, all its processes together."""
 
     tokens: int = 0
-    tokens_out: int = 0
+    tokens_out: int = 0  #: of finished units
     gpu_hours: float = 0.0
 
     @property
@@ -42,17 +43,15 @@ class Spent(NamedTuple):
 NOTHING = Spent()
 
 
-def spent_in(files: Files) -> Spent:
-    """What all processes that asked have written down."""
-    folder = f"{FOLDER}/spent"
-    found = [files.read_json(f"{folder}/{name}") for name in files.names(folder)]
-    seconds = sum(part.get("gpu_seconds", 0.0) for part in found)
-    return Spent(
-        sum(part.get("tokens", 0) for part in found), sum(part.get("tokens_out", 0) for part in found), seconds / 3600
-    )
+def spent_in(space: Workspace) -> Spent:
+    """What all processes that asked have written down, unfinished work included."""
+    whole = total(space.files, SPENT)
+    stages = [name for name, stage in space.pipeline.stages.items() if stage.asks() is not None]
+    written = sum(spent(space, name)[0].get("llm_completion_tokens", 0.0) for name in stages)
+    return Spent(round(whole.tokens), round(written), whole.gpu_seconds / 3600)
 
 
-def ahead(askings: Sequence[Asking], spent: Spent = NOTHING) -> Shown | None:
+def ahead(askings: Sequence[Asking], so_far: Spent = NOTHING) -> Shown | None:
     """What is still to be asked; None where no stage asks."""
     if not askings:
         return None
@@ -66,7 +65,7 @@ def ahead(askings: Sequence[Asking], spent: Spent = NOTHING) -> Shown | None:
             rows.append((asking.stage, _short(asking.settings.model), f"{asking.rows:,}", *["?"] * 6))
             continue
         cost = asking.cost
-        speed = spent.tokens_per_s or asking.settings.tokens_per_s
+        speed = so_far.tokens_per_s or asking.settings.tokens_per_s
         speeds.add(speed)
         hours = estimate.gpu_hours(cost.tokens_out, speed)
         money = estimate.price(asking.settings, cost.tokens_in, cost.tokens_out, hours)
@@ -78,17 +77,17 @@ def ahead(askings: Sequence[Asking], spent: Spent = NOTHING) -> Shown | None:
         ))  # fmt: skip
     if len(rows) > 1:
         rows.append(("together", "", "", *map(amount, total), "", "", ""))
-    notes = _how(askings, speeds, spent)
+    notes = _how(askings, speeds, so_far)
     if unknown:
         notes.append(f"what {', '.join(unknown)} will ask is not known: no rehearsal could be held")
     return Shown(
         ("asks", "model", "rows", "requests", "tokens in", "tokens out", "GPU h", "price", "by"),
         rows,
-        notes + beyond(askings, spent),
+        notes,
     )
 
 
-def _how(askings: Sequence[Asking], speeds: set[float | None], spent: Spent) -> list[str]:
+def _how(askings: Sequence[Asking], speeds: set[float | None], so_far: Spent) -> list[str]:
     notes = []
     if any(asking.cost and not asking.cost.measured for asking in askings):
         notes.append(
@@ -104,35 +103,35 @@ def _how(askings: Sequence[Asking], speeds: set[float | None], spent: Spent) -> 
             "pilot measure it (--limit)"
         )
     elif speeds:
-        source = "as measured in this run" if spent.tokens_per_s else "as llm.tokens_per_s says"
+        source = "as measured in this run" if so_far.tokens_per_s else "as llm.tokens_per_s says"
         told = ", ".join(f"{speed:,.0f}" for speed in sorted(filter(None, speeds)))
         notes.append(f"GPU hours: at {told} tokens written per GPU and second, {source}")
     return notes
 
 
-def beyond(askings: Sequence[Asking], spent: Spent = NOTHING) -> list[str]:
+def beyond(askings: Sequence[Asking], so_far: Spent = NOTHING) -> list[str]:
     """A sentence for each cap that what is still to be asked would go over."""
     notes = []
     known = [(asking.settings, asking.cost) for asking in askings if asking.cost is not None]
     tokens = sum(cost.tokens_in + cost.tokens_out for _, cost in known)
     cap = _least(settings.most_tokens for settings, _ in known)
-    if cap is not None and spent.tokens + tokens > cap:
+    if cap is not None and so_far.tokens + tokens > cap:
         notes.append(
-            f"about {amount(tokens)} tokens are to come and {amount(spent.tokens)} are spent: more than "
+            f"about {amount(tokens)} tokens are to come and {amount(so_far.tokens)} are spent: more than "
             f"llm.most_tokens ({cap:,}). The run will stop there; with a higher cap the same command goes on"
         )
-    hours = [estimate.gpu_hours(cost.tokens_out, spent.tokens_per_s or s.tokens_per_s) for s, cost in known]
+    hours = [estimate.gpu_hours(cost.tokens_out, so_far.tokens_per_s or s.tokens_per_s) for s, cost in known]
     most = _least(settings.most_gpu_hours for settings, _ in known)
     sum_hours = sum(filter(None, hours))
-    if most is not None and spent.gpu_hours + sum_hours > most:
+    if most is not None and so_far.gpu_hours + sum_hours > most:
         notes.append(
-            f"about {sum_hours:,.1f} GPU hours are to come and {spent.gpu_hours:,.1f} are spent: more than "
+            f"about {sum_hours:,.1f} GPU hours are to come and {so_far.gpu_hours:,.1f} are spent: more than "
             f"llm.most_gpu_hours ({most:g}). The run will stop there; with a higher cap the same command goes on"
         )
     return notes
 
 
-def so_far(counts: Sequence[StageCount], settings: Mapping[str, LlmConfig], spent: Spent = NOTHING) -> Shown | None:
+def behind(counts: Sequence[StageCount], settings: Mapping[str, LlmConfig], so_far: Spent = NOTHING) -> Shown | None:
     """What stages have asked, by the records of their finished units; None where none has."""
     rows: list[tuple[str, ...]] = []
     notes: list[str] = []
@@ -145,7 +144,7 @@ def so_far(counts: Sequence[StageCount], settings: Mapping[str, LlmConfig], spen
         failed = {name.removeprefix(_FAILED): n for name, n in found.items() if name.startswith(_FAILED)}
         replies = found.get("llm_replies", 0.0)
         own = settings.get(count.stage, LlmConfig())
-        hours = estimate.gpu_hours(tokens_out, spent.tokens_per_s or own.tokens_per_s)
+        hours = estimate.gpu_hours(tokens_out, so_far.tokens_per_s or own.tokens_per_s)
         rows.append((
             count.stage, amount(calls), amount(replayed), amount(tokens_in),
             f"{found.get('llm_cached_tokens', 0.0) / tokens_in:.0%}" if tokens_in else "·", amount(tokens_out),
@@ -173,16 +172,16 @@ def so_far(counts: Sequence[StageCount], settings: Mapping[str, LlmConfig], spen
     notes.append(
         "replayed: from the journal, at no cost; cached: share of the prompts that the server had already read"
     )
-    return Shown(header, rows, notes + _caps(settings.values(), spent))
+    return Shown(header, rows, notes + _caps(settings.values(), so_far))
 
 
-def _caps(settings: Iterable[LlmConfig], spent: Spent) -> list[str]:
+def _caps(settings: Iterable[LlmConfig], so_far: Spent) -> list[str]:
     settings = list(settings)
     notes = []
-    if spent.tokens or spent.gpu_hours:
+    if so_far.tokens or so_far.gpu_hours:
         cap, most = _least(s.most_tokens for s in settings), _least(s.most_gpu_hours for s in settings)
-        tokens = f"{spent.tokens:,} tokens" + (f" of {cap:,} allowed" if cap is not None else "")
-        hours = f"{spent.gpu_hours:,.2f} GPU hours" + (f" of {most:g} allowed" if most is not None else "")
+        tokens = f"{so_far.tokens:,} tokens" + (f" of {cap:,} allowed" if cap is not None else "")
+        hours = f"{so_far.gpu_hours:,.2f} GPU hours" + (f" of {most:g} allowed" if most is not None else "")
         notes.append(f"spent in all, unfinished work included: {tokens}, {hours}")
     return notes
 
