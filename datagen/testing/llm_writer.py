@@ -2,8 +2,8 @@
 
     with Server(answering=author, faults=Faults.all(0.05)) as server: ...
 
-What it says depends on the question alone, never on the attempt, so a run through faults ends as one without them. It is
-there to test what lies around a writer; as an author it is poor: one phrase for each thing.
+What it says depends on the question alone, never on the attempt, so a run through faults ends as one without them. It
+is there to test what lies around a writer; as an author it is poor: one phrase for each thing.
 """
 
 from __future__ import annotations
@@ -44,12 +44,11 @@ _REPLIES = {
 }  # fmt: skip
 
 
-def author(body: Mapping[str, Any]) -> Answer:
-    """The answer to a request's body.
-
-    Raises:
-        ValueError: it is no question of the writer.
-    """
+def author(body: Mapping[str, Any]) -> Any:
+    """The answer to a request's body: a value for the prompt's schema, a greeting to anybody who asks something else
+    (clients probe whether a server is alive)."""
+    if not asks(body):
+        return "Hello."
     facts, slot = read(body)
     writers = {
         "classification": _classification, "qa": _qa, "reasoning": _reasoning, "response": _response,
@@ -61,12 +60,15 @@ def author(body: Mapping[str, Any]) -> Answer:
     return answer
 
 
+def asks(body: Mapping[str, Any]) -> bool:
+    """Whether it is a question of the writer."""
+    return any("FACTS: " in str(each["content"]) and each["role"] == "user" for each in body["messages"])
+
+
 def read(body: Mapping[str, Any]) -> tuple[Facts, Facts]:
-    """(facts, slot) of the question in a request's body."""
+    """(facts, slot) of the writer's question in a request's body."""
     question = next(str(each["content"]) for each in body["messages"] if each["role"] == "user")
     found = dict(line.split(": ", 1) for line in question.splitlines() if line.startswith(("FACTS: ", "SLOT: ")))
-    if set(found) != {"FACTS", "SLOT"}:
-        raise ValueError("no question of the writer")
     return json.loads(found["FACTS"]), json.loads(found["SLOT"])
 
 
@@ -89,7 +91,7 @@ def _classification(facts: Facts, slot: Facts) -> Answer:
 
 
 def _qa(facts: Facts, slot: Facts) -> Answer:
-    kind, label = slot["question_type"], slot["label"]
+    kind, label = slot["question_type"], slot.get("label")
     field = slot["decides"][0]["field"] if "decides" in slot else "transcript"
     said = [item(facts, "transcript", whole(facts))] if kind.startswith("content+") else []
     words = f'The speaker says "{whole(facts)}"' if said else ""
@@ -135,7 +137,7 @@ def _reasoning(facts: Facts, slot: Facts) -> Answer:
     about_energy = "energy" in slot["about"]
     field = "arousal_level" if about_energy else "emotion"
     levels = {name: str(facts[name]) for name in _NOUNS if name in facts and name != field}
-    label = slot["label"] or _best(field, slot["options"], levels)
+    label = slot.get("label") or _best(field, slot["options"], levels)
     cues, against = weigh(field, label, levels)
     cues = cues[: max(4, len(against) + 1)]
     evidence = [item(facts, name) for name in (*cues, *against)]
@@ -158,12 +160,14 @@ def _reasoning(facts: Facts, slot: Facts) -> Answer:
         "evidence": evidence,
         "question": f"{asked}, and what tells you so?",
         "reasoning": " ".join(text),
-        **({"answer": label} if slot["label"] is None else {}),
+        **({"answer": label} if "label" not in slot else {}),
     }
 
 
-_LEADS = ("Set beside comparable recordings, ", "Together with that, ", "What is more, ", "Besides, ", "Also, ", "Then ",
-          "Last, ")  # fmt: skip
+_LEADS = (
+    "Set beside comparable recordings, ", "Together with that, ", "What is more, ", "Besides, ", "Also, ", "Then ",
+    "Last, ",
+)  # fmt: skip
 _RELATIONS = {
     "conflict": "Here the words and the voice disagree, so I trust the sound over the wording.",
     "matched": "These words point the same way as the voice does.",
@@ -177,7 +181,7 @@ def _best(field: str, options: list[str], levels: Mapping[str, str]) -> str:
 
 
 def _response(facts: Facts, slot: Facts) -> Answer:
-    reply, style = _REPLIES[slot["label"]]
+    reply, style = _REPLIES[slot.get("label")]
     return {"evidence": [], "response": reply, "response_style": style}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from datagen.llm.dice import Dice
 from datagen.llm.instructions import Instructed
 from datagen.quality import checks
 from datagen.quality.checks import Finding
+from datagen.quality.claims import split_quotes
 from datagen.quality.facts import GROUP, NUMBER_FIELDS, Record
 from datagen.quality.grounding import evidence as ungrounded
 from datagen.quality.untrusted import neutralise
@@ -44,11 +46,11 @@ def draft(
     seed: int,
 ) -> tuple[Row, list[Finding]]:
     """The row, sealed, and all that speaks against it: our own conditions first, then the checks of ``verify``."""
-    texts = {name: _plain(str(said[name])) for name in TEXTS if name in said}
+    texts = {name: plain(str(said[name])) for name in TEXTS if name in said}
     asked = question if question is not None else texts.get("question", "")
-    findings = [*_not_a_question(asked if question is None else None), *_markup(texts.values())]
+    findings = [*_markup(texts.values()), *(_unfit_question(asked, slot) if question is None else ())]
     items = canonical(said.get("evidence", ()), record)
-    findings += _named_withheld(slot, items)
+    findings += [*_named_withheld(slot, items), *_other_conclusion(slot, texts.get("answer"))]
     items = _in_order(slot, items, record)
     group = record.contrast if slot.joint else None
     if group is not None:
@@ -77,7 +79,8 @@ def draft(
     return row, [*findings, *checks.check(row, record, rows.LANGUAGE)]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """On one line, with straight quotation marks."""
     return " ".join(text.translate(_MARKS).split())
 
 
@@ -86,9 +89,11 @@ def _bare(answer: str | None, slot: Slot) -> str | None:
     return answer.rstrip(".").lower() if answer is not None and slot.withheld else answer
 
 
-def _not_a_question(text: str | None) -> Iterable[Finding]:
-    if text is not None and not text.endswith("?"):
+def _unfit_question(text: str, slot: Slot) -> Iterable[Finding]:
+    if not text.endswith("?"):
         yield Finding("question", "NotAQuestion", "the question does not end with a question mark")
+    if slot.label and re.search(rf"\b{re.escape(slot.label)}\b", split_quotes(text)[0], re.IGNORECASE):
+        yield Finding("leak", "LabelLeak", f"the question holds its answer '{slot.label}'")
 
 
 def _markup(texts: Iterable[str]) -> Iterable[Finding]:
@@ -102,6 +107,11 @@ def _named_withheld(slot: Slot, items: Sequence[Mapping[str, Any]]) -> Iterable[
     for item in items:
         if GROUP.get(item["field"]) in slot.hidden:
             yield Finding("evidence", "UngroundedEvidence", f"evidence names '{item['field']}', which was not given")
+
+
+def _other_conclusion(slot: Slot, answer: str | None) -> Iterable[Finding]:
+    if slot.withheld and _bare(answer, slot) != slot.label:
+        yield Finding("label", "OtherConclusion", f"without being told '{slot.label}' the writer came to '{answer}'")
 
 
 def _in_order(slot: Slot, items: list[dict[str, Any]], record: Record) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from datagen.quality import checks, contrast_replies
 from datagen.quality.checks import Finding
 from datagen.quality.facts import Record
 from datagen.writing import contrast, rows
-from datagen.writing.drafts import Row, draft, question_given
+from datagen.writing.drafts import Row, draft, plain, question_given
 from datagen.writing.shown import facts_of, slot_of
 from datagen.writing.slots import Slot, plan_clip
 
@@ -149,8 +149,9 @@ class LanguageModelWriter:
             again = outcome.worth_another_attempt if isinstance(outcome, Failure) else id(call) not in unmended
             return begin(call) if again and not call.sound and call.attempts < most[id(call)] else None
 
-        for _ in self._asker.ask((begin(call) for call in calls if answers), follow):
-            pass
+        if calls and answers:
+            for _ in self._asker.ask(map(begin, calls), follow):
+                pass
 
     def _request(self, call: _Call) -> Request:
         slot, prompt = call.slot, call.prompt
@@ -245,8 +246,9 @@ _SAME = "this says the same as the reply to the same words in another voice, or 
 
 
 def _key(call: _Call) -> tuple[str, str, str, str]:
-    row = call.row or {}
-    return row["clip_id"], row["mode"], row["task"], row["question"]
+    """What ``checks.duplicates`` compares; the list of options would hide that two questions are one."""
+    asked = call.question if call.question is not None else plain(str((call.said or {})["question"]))
+    return call.record.clip_id, call.slot.mode, call.slot.task, asked
 
 
 def _rejected(other: _Call) -> Row:

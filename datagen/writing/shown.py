@@ -66,9 +66,9 @@ def slot_of(slot: Slot, question: str | None = None, situation: str | None = Non
         "options": list(slot.options) if slot.options else None,
         "question": question,
         "situation": situation,
+        "label": slot.label if names_label else None,
     }
-    kept = {name: value for name, value in entries.items() if value not in (None, [])}
-    return kept | {"label": slot.label if names_label else None}
+    return {name: value for name, value in entries.items() if value not in (None, [])}
 
 
 def _in_detail(record: Record) -> dict[str, Any]:

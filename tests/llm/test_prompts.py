@@ -7,11 +7,11 @@ import pytest
 from datagen.errors import UsageError
 from datagen.llm import prompts
 from datagen.llm.dice import Dice
-from datagen.writing.asks import VOICE_LEVELS
 from datagen.quality import lexicon
 from datagen.quality.claims import extract, judge, split_quotes
 from datagen.quality.facts import ANSWERABLE, Record
 from datagen.tables import LEVELS, TASKS
+from datagen.writing.asks import VOICE_LEVELS
 
 HEAD = "---\ntask: caption\nschema: caption.json\nreads: [sex]\n---\n"
 
