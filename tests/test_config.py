@@ -7,6 +7,7 @@ import yaml
 
 from datagen import config
 from datagen.errors import UsageError
+from datagen.layers import available
 
 
 def write(tmp_path, **changes):
@@ -26,6 +27,72 @@ def test_a_profile_removes_a_stage_with_null(tmp_path):
     profile = tmp_path / "small.yaml"
     profile.write_text("stages: {segment: null}")
     assert list(config.load(write(tmp_path), profile=str(profile)).configs) == ["ingest"]
+
+
+def test_later_profiles_win(tmp_path):
+    for name, seconds in (("one", 20), ("two", 25)):
+        (tmp_path / f"{name}.yaml").write_text(f"stages: {{segment: {{max_seconds: {seconds}}}}}")
+    one, two = str(tmp_path / "one.yaml"), str(tmp_path / "two.yaml")
+    assert config.load(write(tmp_path), profile=[one, two]).configs["segment"].max_seconds == 25
+    assert config.load(write(tmp_path), profile=[two, one]).configs["segment"].max_seconds == 20
+
+
+def test_a_profile_may_rest_on_others(tmp_path):
+    (tmp_path / "under.yaml").write_text("{seed: 5, stages: {segment: {max_seconds: 20}}}")
+    (tmp_path / "over.yaml").write_text(f"{{profiles: ['{tmp_path}/under.yaml'], seed: 6}}")
+    recipe = config.load(write(tmp_path), profile=str(tmp_path / "over.yaml"))
+    assert (recipe.seed, recipe.configs["segment"].max_seconds) == (6, 20)
+    (tmp_path / "under.yaml").write_text(f"{{profiles: ['{tmp_path}/over.yaml']}}")
+    with pytest.raises(UsageError, match="lead back to itself"):
+        config.load(write(tmp_path), profile=str(tmp_path / "over.yaml"))
+    (tmp_path / "over.yaml").write_text("{profiles: offline}")
+    with pytest.raises(UsageError, match="profiles: must be a list"):
+        config.load(write(tmp_path), profile=str(tmp_path / "over.yaml"))
+
+
+MODEL = {"server": "vllm", "model": "ours", "revision": "r1", "licence": "MIT", "in_flight": 7}
+
+
+def test_what_was_said_of_one_model_is_not_said_of_another(tmp_path):
+    mine = write(tmp_path, llm=MODEL)
+    assert config.load(mine).llm.licence == "MIT"
+    theirs = config.load(mine, sets=["llm.model=theirs"]).llm
+    assert (theirs.model, theirs.licence, theirs.revision, theirs.in_flight) == ("theirs", None, "", 7)
+    for sets in (["llm.licence=Apache-2.0", "llm.model=theirs"], ["llm.model=theirs", "llm.licence=Apache-2.0"]):
+        assert config.load(mine, sets=sets).llm.licence == "Apache-2.0"
+    assert config.load(mine, sets=["llm.in_flight=8"]).llm.licence == "MIT"
+    profile = tmp_path / "theirs.yaml"
+    profile.write_text("llm: {model: theirs, licence: GPL-3.0}")
+    assert config.load(mine, profile=str(profile)).llm.licence == "GPL-3.0"
+    assert config.load(mine, profile=str(profile), sets=["llm.model=a third"]).llm.licence is None
+
+
+def test_a_stage_with_a_model_of_its_own_does_not_inherit_the_licence_of_the_shared_one():
+    sets = ["stages.judge.llm.model=another"]
+    recipe = config.load("pallm", sets=sets)
+    shared, own = recipe.configs["write"].llm, recipe.configs["judge"].llm
+    assert (own.model, own.licence, own.server) == ("another", None, shared.server)
+    assert shared.licence is not None
+    again = config.parse(yaml.safe_load(recipe.yaml()), "stored")
+    assert again.document() == recipe.document()
+
+
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        (["llm.server=vlm"], r"llm\.server: unknown 'vlm' - did you mean 'vllm'\?"),
+        (["llm.urls=[http://host:8000/v1]"], "llm: server 'vllm' starts its own; for one that is running set server"),
+        (["llm.server=endpoint"], "llm: server is 'endpoint' and urls is empty"),
+        (["llm.model="], "llm: model is not set: name the model"),
+        (["llm.api_key=secret"], r"llm\.api_key: unknown key - did you mean 'api_key_env'\?"),
+        (["llm.vllm.gpu=2"], r"llm\.vllm\.gpu: unknown key - did you mean 'gpus'\?"),
+        (["stages.write.llm.most_token=2"], r"stages\.write\.llm\.most_token: unknown key"),
+    ],
+)
+def test_mistakes_about_a_language_model_are_named(sets, message):
+    with pytest.raises(UsageError, match=message) as raised:
+        config.load("cpqa", sets=sets)
+    assert "secret" not in str(raised.value)
 
 
 def test_a_null_takes_back_what_a_recipe_sets():
@@ -86,7 +153,7 @@ def test_the_stored_recipe_reads_back_the_same(tmp_path):
     assert again.document() == recipe.document()
 
 
-@pytest.mark.parametrize("name", sorted(config.available()))
+@pytest.mark.parametrize("name", sorted(available()))
 @pytest.mark.parametrize("profile", [None, "offline"])
 def test_every_shipped_recipe_is_valid(name, profile):
     from datagen.pipeline import Pipeline

@@ -27,7 +27,7 @@ def test_the_published_systems_have_their_recipes() -> None:
     assert {"cpqa", "pallm", "emotion_reasoning", "paras2s", "full"} <= set(RECIPES)
 
 
-@pytest.mark.parametrize("profile", [None, "offline"])
+@pytest.mark.parametrize("profile", [None, "offline", "embedded", "template", "permissive"])
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipe_can_be_planned(name: str, profile: str | None) -> None:
     recipe = load(name, profile=profile)
@@ -44,7 +44,40 @@ def test_recipe_can_be_planned(name: str, profile: str | None) -> None:
 def test_offline_means_embedded_backends_only(name: str) -> None:
     configs = load(name, profile="offline").configs
     assert {stage: configs[stage].backend for stage in EMBEDDED} == EMBEDDED
-    assert configs["write"].writer == "template"
+    assert not any(stage.asks() for stage in load(name, profile="offline").stages().values())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_language_model_writes_and_nobody_else_need_be_real_for_it(name: str) -> None:
+    for profile in ([], ["embedded"], ["embedded", "permissive"]):
+        asking = {n: asked for n, stage in load(name, profile=profile).stages().items() if (asked := stage.asks())}
+        assert {"write", "blind"} <= set(asking)
+        assert ("judge" in asking) == (name in {"pallm", "paras2s", "full"})
+        assert ("scenario" in asking) == (name in {"paras2s", "full"})
+        assert {asked.group for asked in asking.values()} == {asking["write"].group}  # one server serves them all
+        assert all(published().permissions(asked.licence).commercial for asked in asking.values())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_server_that_is_running_takes_three_settings(name: str) -> None:
+    sets = ["llm.server=endpoint", "llm.urls=[http://host:8000/v1]", "llm.model=theirs"]
+    for stage in load(name, profile="embedded", sets=sets).stages().values():
+        if (asked := stage.asks()) is not None:
+            assert (asked.server, asked.model, asked.urls) == ("endpoint", "theirs", ("http://host:8000/v1",))
+            assert asked.licence is None  # nobody has said theirs
+            assert stage.check() is None
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_profiles_put_together_are_the_one_that_names_them(name: str) -> None:
+    assert load(name, profile=["embedded", "template"]).document() == load(name, profile="offline").document()
+    assert "quality" in load(name, profile="offline").configs
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_a_recipe_asks_for_is_written_by_templates_too(name: str) -> None:
+    one, other = load(name).configs["write"], load(name, profile="template").configs["write"]
+    assert (one.tasks, one.modes, one.counts) == (other.tasks, other.modes, other.counts)
 
 
 @pytest.mark.parametrize("profile", sorted(available("profile")))

@@ -70,7 +70,7 @@ def test_a_rehearsal_counts_what_a_server_would_be_asked() -> None:
     assert 3 * 50 < load.answer_bytes < 3 * 320
     with Server(answering=lambda body: {"text": "hello " * 18}) as server:
         stage = Greeting()
-        stage.asker = Asker(LlmConfig(server="endpoint", model="a/model", urls=(server.url,)))
+        stage.asker = Asker(LlmConfig(server="endpoint", model="fake", urls=(server.url,)))
         metrics = stage.process(rows).metrics
     assert metrics["llm_requests"] == load.requests
     rate = estimate.rehearsed(load, retries=False)
@@ -120,7 +120,7 @@ def test_candidates_shuffles_and_votes_cost_what_they_cost(tmp_path: Path) -> No
     def cost(*sets: str) -> dict[str, float]:
         recipe = load("paras2s", profile="embedded", sets=sets, overrides={"stages.ingest.input": str(tmp_path)})
         space = open_run(str(tmp_path / "run"), recipe)
-        found = askings(space, space.plan.overview(), 100, 500.0, None)
+        found = askings(space, space.plan.overview(), 0, 0.0, 100)
         return {asking.stage: asking.cost.requests for asking in found if asking.cost}
 
     one = cost("stages.write.candidates=1")

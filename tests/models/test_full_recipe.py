@@ -61,7 +61,8 @@ def settings(
 
 
 def run(source: Path, to: Path, kind: str, settings: list[str], limit: int | None = None) -> Workspace:
-    recipe = config.load("full", sets=settings, overrides={"stages.ingest.input": str(source), "executor.kind": kind})
+    overrides = {"stages.ingest.input": str(source), "executor.kind": kind}
+    recipe = config.load("full", profile="template", sets=settings, overrides=overrides)
     return execute(recipe, str(to), Options(progress="none", limit=limit), lambda said: None)[0]
 
 
@@ -112,7 +113,8 @@ def test_both_executors_say_the_same(local: Workspace, tmp_path: Path, settings:
 
 
 def test_a_second_run_has_nothing_to_do(local: Workspace, settings: list[str]) -> None:
-    recipe = config.load("full", sets=settings, overrides={"stages.ingest.input": str(CLIPS), "executor.kind": "local"})
+    overrides = {"stages.ingest.input": str(CLIPS), "executor.kind": "local"}
+    recipe = config.load("full", profile="template", sets=settings, overrides=overrides)
     _, outcome = execute(recipe, local.files.url, Options(progress="none"), lambda said: None)
     assert sum(outcome.committed.values()) == 0
 
