@@ -56,6 +56,8 @@ def options(sample: Sample) -> Iterable[str]:
 def label(sample: Sample, record: Record) -> Iterable[str]:
     """The label is the record's value of the field that decides the answer."""
     field, given = asked(sample), sample["answer_label"]
+    if sample.get("label_withheld") and sample["task"] != "reasoning":
+        yield f"a {sample['task']} sample is not reasoned towards a label that was withheld"
     if field is None:
         return
     if sample["task"] in ("classification", "reasoning"):

@@ -16,7 +16,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from datagen import resources, tables
-from datagen.quality import answers, facts, grounding, leak, lexicon, prose, question_likeness
+from datagen.quality import answers, facts, grounding, leak, lexicon, prose, question_likeness, variants
 from datagen.quality.claims import Claim, extract, judge, rests_on, split_quotes
 from datagen.quality.facts import GROUP, Record
 
@@ -28,6 +28,7 @@ ITEM_FIELDS = (
     "evidence",
 )  # fmt: skip
 _PROSE = ("reasoning", "answer", "response")
+_BESIDE = ("scenario", *variants.REJECTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,11 @@ def item_of(sample: Sample) -> dict[str, Any]:
 
 
 def sample_hash(sample: Sample) -> str:
-    """blake2b-128 of all texts of a sample: what is asked, answered and shown."""
+    """blake2b-128 of all texts of a sample: what is asked, answered, told and shown. Candidates are other answers to
+    the same; they are found by the sample's hash and their place."""
+    beside = {name: sample.get(name) for name in _BESIDE}
     texts = {**item_of(sample), "metadata_context": sample["metadata_context"]}
+    texts |= {name: text for name, text in beside.items() if text is not None}
     data = json.dumps(texts, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
@@ -102,24 +106,45 @@ def check(sample: Sample, record: Record, language: str = "en") -> list[Finding]
     words = lexicon.load(language)
     if words is None or not words.can_read_claims:
         return [Finding("language", "UncheckedLanguage", f"there is no lexicon to check texts in '{language}' with")]
+    return list(_findings(_case(sample, record, words), CHECKS))
+
+
+def _case(sample: Sample, record: Record, words: lexicon.Lexicon) -> _Case:
     texts = []
     for name in ("question", *_PROSE):
         if sample[name] is not None:
             masked, quotes, pair = split_quotes(sample[name])
             texts.append(_Text(name, masked, tuple(quotes), pair))
-    case = _Case(sample, record, words, tuple(texts))
-    return [
-        Finding(name, error_class, message)
-        for name, (error_class, run) in CHECKS.items()
-        if run is not None
-        for message in run(case)
-    ]
+    return _Case(sample, record, words, tuple(texts))
+
+
+def _findings(case: _Case, names: Iterable[str]) -> Iterable[Finding]:
+    for name in names:
+        error_class, run = CHECKS[name]
+        if run is not None:
+            yield from (Finding(name, error_class, message) for message in run(case))
 
 
 def required_columns(sample: Sample, record: Record, language: str = "en") -> list[str]:
     """Clip columns that the texts of a sample rest on: its evidence, its claims, its quotations, its metadata."""
-    columns = {item["field"] for item in sample["evidence"] if item["field"] in GROUP}
     words = lexicon.load(language)
+    columns = _of_texts(sample, record, words)
+    for other in variants.sound_candidates(sample):
+        columns |= _of_texts(other, record, words)
+    if (turned := variants.to_another_voice(sample, record)) is not None:
+        columns |= _of_texts(*turned, words)
+    if sample["metadata_context"] is not None:
+        shown = [column for key in _keys(sample["metadata_context"]) for column in facts.CONTEXT_COLUMNS.get(key, ())]
+        given = {column for column in shown if record.has(column)}
+        columns |= given | {column for column in shown if column in ("text_lang", "speech_lang")}
+    if "emotion" in columns and record.label_source is not None:
+        columns.add("label_source")
+    return sorted(record.sex_column if name == "sex" else name for name in columns)
+
+
+def _of_texts(sample: Sample, record: Record, words: lexicon.Lexicon | None) -> set[str]:
+    """The columns behind evidence, quotations and claims."""
+    columns = {item["field"] for item in sample["evidence"] if item["field"] in GROUP}
     for name in ("question", *_PROSE):
         if sample[name] is None:
             continue
@@ -129,13 +154,7 @@ def required_columns(sample: Sample, record: Record, language: str = "en") -> li
             columns.add("transcript")
         if words is not None and words.can_read_claims:
             columns |= {field for claim in claims_in(name, masked, record, words) for field in rests_on(claim, record)}
-    if sample["metadata_context"] is not None:
-        shown = [column for key in _keys(sample["metadata_context"]) for column in facts.CONTEXT_COLUMNS.get(key, ())]
-        given = {column for column in shown if record.has(column)}
-        columns |= given | {column for column in shown if column in ("text_lang", "speech_lang")}
-    if "emotion" in columns and record.label_source is not None:
-        columns.add("label_source")
-    return sorted(record.sex_column if name == "sex" else name for name in columns)
+    return columns
 
 
 def duplicates(samples: Sequence[tuple[str, str, str, str]]) -> list[int]:
@@ -261,6 +280,26 @@ def _metadata_leak(case: _Case) -> Iterable[str]:
     return leak.metadata(case.sample["metadata_context"], _withheld(case), case.record, case.words)
 
 
+def _other_voice(case: _Case) -> Iterable[str]:
+    found = list(variants.pair(case.sample, case.record))
+    yield from found
+    if not found and (turned := variants.to_another_voice(case.sample, case.record)) is not None:
+        sample, record = turned
+        for finding in _findings(_case(sample, record, case.words), _OF_REPLIES):
+            yield f"the rejected reply: {finding.message}"
+
+
+def _candidates(case: _Case) -> Iterable[str]:
+    yield from variants.candidates(case.sample)
+    for place, sample in enumerate(variants.sound_candidates(case.sample)):
+        if any(sample[name] != case.sample[name] for name in variants.CANDIDATE_TEXTS):
+            if message := next(iter(_schema(sample)), None):
+                yield f"sound candidate {place}: {message}"
+                continue
+            for finding in _findings(_case(sample, case.record, case.words), _OF_TEXTS):
+                yield f"sound candidate {place}: {finding.message}"
+
+
 def _columns(case: _Case) -> Iterable[str]:
     used = set(case.sample["used_columns"] or ())
     if missing := sorted(set(required_columns(case.sample, case.record, case.words.language)) - used):
@@ -299,15 +338,23 @@ CHECKS: dict[str, tuple[str, Callable[[_Case], Iterable[str]] | None]] = {
     "language": ("WrongLanguage", _foreign),
     "metadata": ("WrongMetadata", _metadata),
     "metadata_leak": ("MetadataLeak", _metadata_leak),
+    "rejected_reply": ("WrongPair", _other_voice),
+    "candidates": ("WrongCandidates", _candidates),
+    "scenario": ("WrongScenario", lambda case: variants.scenario(case.sample, case.words)),
     "used_columns": ("WrongColumns", _columns),
 }
+#: Checks of the texts that a candidate or the reply to another voice has of its own.
+_OF_TEXTS = ("quotes", "numbers", "contradicted", "unsupported", "answer", "label", "reasoning", "style", "boilerplate",
+             "truncation", "repetition", "language")  # fmt: skip
+_OF_REPLIES = tuple(name for name in _OF_TEXTS if name not in ("answer", "label", "reasoning"))
 DUPLICATE = ("duplicate", "DuplicateQuestion")
 
 #: Checks that look at one task only.
-_ONLY = {"answer": "qa", "reasoning": "reasoning", "style": "response"}
+_ONLY = {"answer": ("qa",), "reasoning": ("reasoning",), "style": ("response",), "rejected_reply": ("response",),
+         "candidates": ("reasoning", "response"), "scenario": ("response",)}  # fmt: skip
 
 
 def applicable(task: str) -> tuple[list[str], list[str]]:
     """Names of the checks that look at samples of ``task``, and of those that have nothing to look at there."""
-    skipped = [name for name, only in _ONLY.items() if only != task]
+    skipped = [name for name, only in _ONLY.items() if task not in only]
     return [name for name in (*CHECKS, DUPLICATE[0]) if name not in skipped], skipped

@@ -4,7 +4,7 @@ An evidence item is ``{field, value, quote}``:
 
 * a level, a label, ``sex``: ``value`` is the word in the record, ``quote`` is null;
 * a number: ``value`` is the number as shown (``212.4``), ``quote`` is null;
-* ``transcript``: ``value`` is null, ``quote`` an exact stretch of the transcript;
+* ``transcript``: ``quote`` is an exact stretch of the transcript, ``value`` null or its times, ``"start-end"``;
 * ``words``: ``value`` is ``"start-end"`` in seconds, ``quote`` the words spoken then;
 * ``events``: ``value`` is the sound's name and its times, ``"laughter 0.50-1.20"``, or the name alone.
 """
@@ -57,6 +57,10 @@ def runs(record: Record, quote: str) -> list[tuple[float, float]]:
     return found
 
 
+def _spans(record: Record, quote: str) -> set[str]:
+    return {f"{format_time(start)}-{format_time(end)}" for start, end in runs(record, quote)}
+
+
 def bare(text: str) -> str:
     """Without the punctuation around it; case and everything inside stay."""
     return re.sub(r"^\W+|\W+$", "", text)
@@ -71,10 +75,12 @@ def evidence(items: Evidence, record: Record) -> Iterable[str]:
         elif not record.has(name):
             yield f"evidence names '{name}', which was not measured for this clip"
         elif name == "transcript":
-            if value is not None or not quote or not is_quoted_from(quote, record.transcript or ""):
+            if not quote or not is_quoted_from(quote, record.transcript or ""):
                 yield f"evidence quotes '{quote}', which the transcript does not hold"
+            elif value is not None and value not in _spans(record, quote):
+                yield f"evidence puts '{quote}' at {value}, where the timed words do not have it"
         elif name == "words":
-            if not quote or value not in {f"{format_time(a)}-{format_time(b)}" for a, b in runs(record, quote)}:
+            if not quote or value not in _spans(record, quote):
                 yield f"evidence puts '{quote}' at {value}, where the timed words do not have it"
             elif not is_quoted_from(quote, record.transcript or ""):
                 yield f"evidence quotes '{quote}', which the transcript does not hold"
@@ -128,10 +134,11 @@ def _known(items: Evidence) -> Iterable[tuple[str, float]]:
         name, value = item["field"], item["value"]
         if not isinstance(value, str):
             continue
-        if name in ("words", "events"):
+        if name in ("words", "transcript", "events"):
             if times := _SPAN.search(value):
-                yield name, float(times[1])
-                yield name, float(times[2])
+                kind = "events" if name == "events" else "words"
+                yield kind, float(times[1])
+                yield kind, float(times[2])
         elif name in NUMBER_FIELDS and (number := _parse(value)) is not None:
             yield name, number
 
