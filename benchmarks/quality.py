@@ -1,6 +1,6 @@
 """What the stage ``quality`` costs: seconds and memory per million samples, on generated rows, in a process of its own.
 
-    python benchmarks/quality.py                      a million samples (a minute, 8 GB)
+    python benchmarks/quality.py                      a million samples (some minutes, 9 GB)
     python benchmarks/quality.py --samples 100000     fewer
 
 Ten samples a clip: questions of which one in five is asked once, texts of a hundred words, scores of ``blind`` and
@@ -15,10 +15,12 @@ import argparse
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from datagen import tables
 from datagen.stages import quality
@@ -97,27 +99,31 @@ def generated(samples: int, seed: int = 1) -> pa.Table:
     return pa.table({name: made[name].cast(kinds[name]) for name in dict.fromkeys(columns)})
 
 
-def measure(samples: int) -> tuple[float, float, float]:
-    """Processor and clock seconds, and the highest memory of the process in bytes."""
-    batch = generated(samples)
+def measure(file: str) -> tuple[float, float, float]:
+    """Processor and clock seconds of ``process``, and the highest memory of this process in bytes, with the rows."""
+    batch = pq.read_table(file)
     stage = quality.Quality()
     clock, spent = time.perf_counter(), time.process_time()
     out = stage.process(batch)
     seconds = time.process_time() - spent, time.perf_counter() - clock
-    assert out.artifact is not None and out.artifact["samples"] == samples
+    assert out.artifact is not None and out.artifact["samples"] == batch.num_rows
     return *seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=1_000_000)
-    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--file", help=argparse.SUPPRESS)  # what a process of its own is given
     parser.add_argument("--quick", action="store_true", help="few samples, to see that it runs")
     given = parser.parse_args()
     samples = 20_000 if given.quick else given.samples
-    if not given.here:
-        return subprocess.run([sys.executable, __file__, "--here", "--samples", str(samples)], check=False).returncode
-    spent, clock, memory = measure(samples)
+    if given.file is None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = f"{folder}/samples.parquet"
+            pq.write_table(generated(samples), file, compression="zstd")
+            command = [sys.executable, __file__, "--samples", str(samples), "--file", file]
+            return subprocess.run(command, check=False).returncode
+    spent, clock, memory = measure(given.file)
     print(f"{samples:,} samples: {spent:.1f} s of processor time, {clock:.1f} s by the clock, {memory / 1e9:.2f} GB")
     foreseen = samples * quality.SECONDS_PER_MILLION / 1e6, samples * quality.BYTES_PER_SAMPLE
     print(f"foreseen: {foreseen[0]:.1f} s, {foreseen[1] / 1e9:.2f} GB")

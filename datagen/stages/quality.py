@@ -16,8 +16,8 @@ from datagen.quality.run_gates import Gates
 from datagen.stage import Forecast, Kind, Output, Stage, StageConfig
 
 #: Measured by ``benchmarks/quality.py``: processor time, and memory with the rows themselves.
-SECONDS_PER_MILLION = 60.0
-BYTES_PER_SAMPLE = 6_000
+SECONDS_PER_MILLION = 40.0
+BYTES_PER_SAMPLE = 9_000
 SAMPLES_PER_CLIP = 10  # of the usual counts
 
 
