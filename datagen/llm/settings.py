@@ -65,6 +65,7 @@ class LlmConfig(_Strict):
     timeout_s: float = Field(180.0, gt=0, description="of one try")
     deadline_s: float = Field(1800.0, gt=0, description="of a request with all its tries")
     tries: int = Field(8, ge=1, description="most tries of a request")
+    backoff_s: float = Field(0.25, ge=0, description="mean wait before the second try; doubles from try to try")
     gone_s: float = Field(300.0, gt=0, description="so long no replica may answer before the run ends")
 
     most_tokens: int | None = Field(None, ge=1, description="cap for the whole run, prompts and answers together")
@@ -115,6 +116,7 @@ class LlmConfig(_Strict):
             timeout_s=self.timeout_s,
             deadline_s=self.deadline_s + starting,
             tries=self.tries,
+            backoff_s=self.backoff_s,
             gone_s=self.gone_s + starting,
         )
 

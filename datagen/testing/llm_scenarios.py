@@ -37,16 +37,19 @@ def asked_for(body: Mapping[str, Any]) -> str | None:
 def scene_author(
     verdicts: Mapping[str, int | Callable[[str], int]] | None = None,
     leaking: Callable[[str], bool] = lambda words: False,
-) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    """
+) -> Callable[[Mapping[str, Any]], dict[str, Any] | None]:
+    """The author; it has no answer (None) to what another stage asks.
+
     Args:
         verdicts: criterion -> score, or a function of the words asked about; 4 where nothing is said.
         leaking: words for which the scenario names an emotion.
     """
     given = verdicts or {}
 
-    def answer(body: Mapping[str, Any]) -> dict[str, Any]:
+    def answer(body: Mapping[str, Any]) -> dict[str, Any] | None:
         name = asked_for(body)
+        if name is None:
+            return None
         question = next(str(each["content"]) for each in body["messages"] if each["role"] == "user")
         words = _words(question)
         if name in _CRITERIA:
