@@ -18,7 +18,7 @@ GOOD = 4.0
 BYTES_PER_TOKEN = 4
 #: All that is shown to the trainee, and all that it is to say.
 TEXTS = ("question", "metadata_context", "scenario", "reasoning", "answer", "response")
-_LABELS = pa.array(sorted({*tables.EMOTIONS, *tables.SENTIMENTS} - {"other"}), pa.string())
+_LABELS = sorted({*tables.EMOTIONS, *tables.SENTIMENTS} - {"other"})
 
 Floats = NDArray[np.float64]
 
@@ -76,7 +76,7 @@ def reward_weight(samples: pa.Table) -> pa.Array:
     margin = np.clip(_numbers(samples["emotion_margin"]), 0.0, 1.0)
     agreement = np.clip(_numbers(samples["affect_agreement_score"]), -1.0, 1.0)
     gold = pc.fill_null(pc.equal(samples["label_source"], "gold"), False).to_numpy()
-    labelled = pc.is_in(samples["answer_label"], _LABELS).to_numpy()
+    labelled = pc.is_in(samples["answer_label"], pa.array(_LABELS)).to_numpy()
     weight = np.where(gold, 1.0, (1 + margin) / 2 * (3 + agreement) / 4)
     return pa.array(np.round(weight, DECIMALS), pa.float64(), mask=~labelled)
 
