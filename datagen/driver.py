@@ -21,6 +21,7 @@ from datagen.agenda import Agenda
 from datagen.errors import EnvironmentFault, RunError, UsageError
 from datagen.executors.base import Completion, Executor, Fate, PoolSpec, Shared, Task
 from datagen.executors.recovery import MOST_LOST, Action, Piece, after_failure
+from datagen.fleet import Fleet
 from datagen.job import Brief, Job, Refused
 from datagen.pipeline import Pipeline
 from datagen.plan import Plan, Wanted
@@ -101,6 +102,8 @@ class Driver:
         self._next_task = 0
         self._specs: dict[str, PoolSpec] = {}
         self._opened: set[str] = set()
+        stages = {name: self.pipeline.stages[name] for name in self.wanted_stages}
+        self.fleet = Fleet(stages, store.files, lambda: self.executor, lambda text: view.say(text))
 
     # -- the whole run -----------------------------------------------------------------------------------------
 
@@ -116,7 +119,9 @@ class Driver:
             try:
                 for phase in sorted({self.pipeline.phase[name] for name in self.wanted_stages}):
                     self._run_phase([n for n in self.wanted_stages if self.pipeline.phase[n] == phase])
+                    self.fleet.keep(n for n in self.wanted_stages if self.pipeline.phase[n] > phase)
             finally:
+                self.fleet.close()
                 try:
                     if self._executor is not None:
                         self._executor.shutdown()
@@ -148,6 +153,7 @@ class Driver:
                     raise RunError(STOPPED)
             else:
                 self._submit(active)
+            self.fleet.tick({work.job.stage for work in active if work.running})
             finished = self._wait(active)
             for work in finished:
                 active.remove(work)
@@ -319,7 +325,7 @@ class Driver:
         full: set[str] = set()
         for work in sorted(active, key=lambda w: -rank[w.job.stage]):
             spec = self._spec(work.job.stage)
-            if spec.name in full or not work.sendable:
+            if spec.name in full or not work.sendable or not self.fleet.ready(work.job.stage):
                 continue
             self.executor.open(spec)
             self._opened.add(spec.name)
@@ -374,8 +380,8 @@ class Driver:
 
     def _timeout(self, work: Work, piece: Piece) -> float:
         asked = self.resources[work.job.stage].batch_timeout_s
-        if asked is not None:
-            return asked
+        if asked is not None or work.job.stage in self.fleet.asks:  # its requests have deadlines of their own
+            return asked or WHOLE_TIMEOUT_S
         heard = work.seconds[piece.lo : piece.hi] if work.seconds else ()
         return BASE_TIMEOUT_S + TIMEOUT_PER_AUDIO_S * sum(max(seconds, LEAST_AUDIO_S) for seconds in heard)
 
@@ -383,6 +389,8 @@ class Driver:
         """Take in what finished; returns the units that are committed now."""
         finished = []
         for completion in self.executor.wait(0.5):
+            if self.fleet.took(completion):
+                continue
             work, piece = self._tasks.pop(completion.task.id)
             work.running -= 1
             if completion.fate is Fate.DONE:
@@ -473,7 +481,7 @@ class Driver:
     def _admit(self, names: list[str]) -> None:
         """Refuse what can never run before the phase starts, and make room for what is new in it."""
         wanted = {spec.name: spec for spec in map(self._spec, names)}
-        self.executor.admit(list(wanted.values()))
+        self.fleet.admit(names, list(wanted.values()))
         if not self._opened.issuperset(wanted):  # those of other phases would sit on cores that the new ones wait for
             self._close(self._opened - set(wanted))
 

@@ -16,6 +16,10 @@ from datagen.pipeline import Pipeline
 from datagen.stage import Resources, Stage
 from datagen.worker import factory
 
+#: Workers of a stage that asks a language model: each keeps many requests under way, and one begins while the other
+#: waits for its last. More would only queue at the servers, where requests time out.
+ASKERS = 2
+
 
 def specs(
     pipeline: Pipeline, resources: Mapping[str, Resources], names: Sequence[str], gpus: Callable[[], float], url: str
@@ -53,6 +57,8 @@ def _settled(
     one worker per GPU: a second one there would hold the model twice, and batches fill a GPU without it.
     """
     asked = resources[name].model_copy(update={"batch_timeout_s": None})
+    if asked.workers is None and pipeline.stages[name].asks() is not None:
+        asked = asked.model_copy(update={"workers": ASKERS})
     if asked.gpus != "auto":
         return asked
     if not there:

@@ -39,11 +39,15 @@ class Tally:
 class View(Protocol):
     def update(self, tallies: dict[str, Tally]) -> None: ...
 
+    def say(self, sentence: str) -> None: ...
+
     def close(self) -> None: ...
 
 
 class Silent:
     def update(self, tallies: dict[str, Tally]) -> None: ...
+
+    def say(self, sentence: str) -> None: ...
 
     def close(self) -> None: ...
 
@@ -65,7 +69,10 @@ class Lines:
             if tally.done == tally.total or now >= self._next.get(name, 0):
                 self._next[name] = now + self._every
                 self._said[name] = state
-                print(line(name, tally), file=self._out or sys.stdout, flush=True)
+                self.say(line(name, tally))
+
+    def say(self, sentence: str) -> None:
+        print(sentence, file=self._out or sys.stdout, flush=True)
 
     def close(self) -> None: ...
 
@@ -92,6 +99,9 @@ class Bars:
             if name not in self._tasks:
                 self._tasks[name] = self._progress.add_task(name, total=tally.total, note="")
             self._progress.update(self._tasks[name], total=tally.total, completed=tally.done, note=note(tally))
+
+    def say(self, sentence: str) -> None:
+        self._progress.console.print(sentence, markup=False, highlight=False)
 
     def close(self) -> None:
         self._progress.stop()

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from datagen.errors import UsageError
+from datagen.errors import RunError, UsageError
 from datagen.files import Files
 from datagen.llm.asking import Asker
 from datagen.llm.journal import Journal
@@ -43,14 +43,21 @@ def asker(files: Files, stage: str, settings: LlmConfig) -> Asker:
 
 
 def servers(files: Files, settings: LlmConfig) -> tuple[str, ...]:
-    """URLs of the servers that the run has started for these settings and that answer now."""
+    """URLs of the servers that the run has started for these settings and that answer now.
+
+    Raises:
+        RunError: none does, and one never will again.
+    """
     folder = f"{SERVERS}/{settings.group}"
     found = []
     for name in files.names(folder):
         if name != END:
             with contextlib.suppress(FileNotFoundError):  # it has just stopped to answer
-                found.append(str(files.read_json(f"{folder}/{name}")["url"]))
-    return tuple(found)
+                found.append(files.read_json(f"{folder}/{name}"))
+    urls = tuple(str(each["url"]) for each in found if "url" in each)
+    if not urls and (errors := [str(each["error"]) for each in found if "error" in each]):
+        raise RunError(errors[0])
+    return urls
 
 
 def problem(settings: LlmConfig) -> str | None:
@@ -101,6 +108,9 @@ def replica(
             settings, host=host, log=log_path(files, settings, number), publish=publish, stopped=asked,
             lived=lambda seconds: purse.add(gpu_seconds=seconds * gpus) if gpus else None, env=env, patience=patience,
         ).run()  # fmt: skip
+    except RunError as error:
+        files.write_json(name, {"error": str(error)})  # who waits for it need not wait any longer
+        raise
     finally:
         purse.close()
 

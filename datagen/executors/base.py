@@ -12,7 +12,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from datagen.stage import Resources
 
@@ -93,8 +93,20 @@ class Completion:
     seconds: float = 0.0
 
 
+def loopback() -> str:
+    """An address under which only this machine knows itself."""
+    return "127.0.0.1"
+
+
 class Executor(ABC):
     """Life: ``admit`` a phase's pools, ``open`` each when it has work, submit/wait, ``close``, ``shutdown``."""
+
+    #: Whether tasks run while the driver does something else.
+    side_by_side: ClassVar[bool] = True
+
+    def address(self) -> Callable[[], str]:
+        """To be called in a worker: the address under which the other workers reach its machine. Pickles."""
+        return loopback
 
     @abstractmethod
     def admit(self, pools: Sequence[PoolSpec]) -> None:

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 from datagen.errors import DatagenError, EnvironmentFault, RunError, UsageError
 from datagen.executors import admission
@@ -30,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 class LocalExecutor(Executor):
     """One worker per pool, in this process; ``wait`` runs the oldest task of all pools."""
+
+    side_by_side: ClassVar[bool] = False
 
     def __init__(self, in_flight: int = 1) -> None:
         self._in_flight = in_flight

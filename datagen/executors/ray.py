@@ -17,14 +17,14 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from datagen.errors import DatagenError, EnvironmentFault, RunError, UsageError
 from datagen.executors import admission
 from datagen.executors.admission import Share
-from datagen.executors.base import Completion, Executor, Fate, PoolSpec, Shared, Task, Worker
+from datagen.executors.base import Completion, Executor, Fate, PoolSpec, Shared, Task, Worker, loopback
 from datagen.executors.boundary import Failure, describe
 from datagen.executors.session import RaySession
 
@@ -93,6 +93,9 @@ class RayExecutor(Executor):
 
     def gpus(self) -> float:
         return sum(machine.gpus for machine in self._connected().machines())
+
+    def address(self) -> Callable[[], str]:
+        return loopback if self._connected().embedded else node_address
 
     def open(self, pool: PoolSpec) -> None:
         if pool.name in self._pools:
@@ -384,6 +387,13 @@ class RayExecutor(Executor):
             f"{late}. It wants {want}; there are {total}, of which are free: {free}. Free some, lower "
             f"stages.{pool.spec.name}.resources, or, if its model only loads slowly, raise the start timeout"
         )
+
+
+def node_address() -> str:
+    """Of the node that this worker runs on."""
+    import ray
+
+    return str(ray.util.get_node_ip_address())
 
 
 @dataclass(eq=False)

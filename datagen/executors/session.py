@@ -66,6 +66,11 @@ class RaySession:
 
         return bool(ray.is_initialized())
 
+    @property
+    def embedded(self) -> bool:
+        """Whether it was started here, for this process alone."""
+        return self._leftovers is not None
+
     def machines(self) -> list[Machine]:
         return [
             Machine(

@@ -223,6 +223,8 @@ class Client:
         """A slot of a replica; None if there was none before ``deadline``."""
         while (replica := self.replicas.take(avoid)) is None:
             now = time.monotonic()
+            if isinstance(self._ending, ServersGone):
+                raise self._ending
             if now >= deadline:
                 return None
             if not self.replicas.alive and now - self._sign_of_life >= self.endpoint.gone_s:
@@ -270,13 +272,16 @@ class Client:
 
     async def _look_where(self, urls: Callable[[], tuple[str, ...]]) -> None:
         """Now and then, until it is cancelled."""
-        while True:
+        while self._ending is None:
             await asyncio.sleep(REFRESH_S)
             try:
                 found = await asyncio.to_thread(urls)  # it may look into a store that is far away
+            except RunError as error:  # there will never be one again
+                self._ending = ServersGone(str(error))
             except Exception:  # a store's bad moment, of whatever kind: the next look is soon
                 continue
-            self.replicas.update([base(url) for url in found])
+            else:
+                self.replicas.update([base(url) for url in found])
 
 
 async def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
