@@ -62,7 +62,7 @@ def ahead(askings: Sequence[Asking], so_far: Spent = NOTHING) -> Shown | None:
     for asking in askings:
         if asking.cost is None:
             unknown.append(asking.stage)
-            rows.append((asking.stage, _short(asking.settings.model), f"{asking.rows:,}", *["?"] * 6))
+            rows.append((asking.stage, amount(asking.rows), *["?"] * 6))
             continue
         cost = asking.cost
         speed = so_far.tokens_per_s or asking.settings.tokens_per_s
@@ -71,24 +71,27 @@ def ahead(askings: Sequence[Asking], so_far: Spent = NOTHING) -> Shown | None:
         money = estimate.price(asking.settings, cost.tokens_in, cost.tokens_out, hours)
         total = [a + b for a, b in zip(total, (cost.requests, cost.tokens_in, cost.tokens_out), strict=True)]
         rows.append((
-            asking.stage, _short(asking.settings.model), f"{asking.rows:,}", amount(cost.requests),
+            asking.stage, amount(asking.rows), amount(cost.requests),
             amount(cost.tokens_in), amount(cost.tokens_out), _hours(hours), _money(money),
             "measured" if cost.measured else "rehearsal",
         ))  # fmt: skip
     if len(rows) > 1:
-        rows.append(("together", "", "", *map(amount, total), "", "", ""))
+        rows.append(("together", "", *map(amount, total), "", "", ""))
     notes = _how(askings, speeds, so_far)
     if unknown:
         notes.append(f"what {', '.join(unknown)} will ask is not known: no rehearsal could be held")
     return Shown(
-        ("asks", "model", "rows", "requests", "tokens in", "tokens out", "GPU h", "price", "by"),
+        ("asks", "rows", "requests", "tokens in", "tokens out", "GPU h", "price", "by"),
         rows,
         notes,
     )
 
 
 def _how(askings: Sequence[Asking], speeds: set[float | None], so_far: Spent) -> list[str]:
-    notes = []
+    models: dict[str, list[str]] = {}
+    for asking in askings:
+        models.setdefault(_short(asking.settings.model), []).append(asking.stage)
+    notes = [f"{model} is asked by {', '.join(names)}" for model, names in models.items()]
     if any(asking.cost and not asking.cost.measured for asking in askings):
         notes.append(
             "rehearsal: the real prompts, rendered for rows of this run or typical ones, at four bytes a token; "
@@ -105,7 +108,10 @@ def _how(askings: Sequence[Asking], speeds: set[float | None], so_far: Spent) ->
     elif speeds:
         source = "as measured in this run" if so_far.tokens_per_s else "as llm.tokens_per_s says"
         told = ", ".join(f"{speed:,.0f}" for speed in sorted(filter(None, speeds)))
-        notes.append(f"GPU hours: at {told} tokens written per GPU and second, {source}")
+        notes.append(
+            f"GPU hours: at {told} tokens written per GPU and second, {source}; what writes little and reads much "
+            "(blind) takes longer than that"
+        )
     return notes
 
 
@@ -161,9 +167,9 @@ def behind(counts: Sequence[StageCount], settings: Mapping[str, LlmConfig], so_f
         "asked",
         "requests",
         "replayed",
-        "tokens in",
+        "in",
         "cached",
-        "tokens out",
+        "out",
         "latency",
         "retries",
         "failed",

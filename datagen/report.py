@@ -170,10 +170,12 @@ def _print_asked(space: Workspace, counts: list[StageCount]) -> None:
     _print_shown(asked.behind(counts, settings, asked.spent_in(space)))
 
 
-def _print_shown(shown: asked.Shown | None, left: int = 1) -> None:
+def _print_shown(shown: asked.Shown | None) -> None:
     if shown is None:
         return
-    table = _table(*shown.header, left=left)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
+    for index, column in enumerate(shown.header):
+        table.add_column(column, justify="right" if index else "left", no_wrap=True)
     for row in shown.rows:
         table.add_row(*map(escape, row))
     console.print(table)
@@ -311,7 +313,7 @@ def plan(space: Workspace, refused: pa.Table, clips: int | None = None) -> None:
     console.print("rows, about: what is left; ? until the stages before are done, or until it has run once")
     _print_forecasts(forecasts(space, overview, recordings, seconds, clips))
     to_come = askings(space, overview, recordings, seconds, clips)
-    _print_shown(asked.ahead(to_come, asked.spent_in(space)), left=2)
+    _print_shown(asked.ahead(to_come, asked.spent_in(space)))
 
 
 def _print_forecasts(found: list[Foreseen]) -> None:

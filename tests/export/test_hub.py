@@ -259,6 +259,25 @@ def test_a_model_that_forbids_commerce_costs_only_the_rows_that_rest_on_it(tmp_p
     assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir()) == ["classification", "qa"]
 
 
+def test_a_writer_whose_licence_nobody_said_costs_its_items_and_no_clip(tmp_path):
+    writes = [field.name for field in tables.SAMPLES]
+    makers = [
+        {"stage": "write", "model": "my/model", "licence": "unknown", "columns": writes},
+        {"stage": "scenario", "model": "my/model", "licence": "unknown", "columns": tables.SCENARIO.names},
+    ]
+    outside = {number: {"scenario_reason": "no contrast group"} for number in range(12)}
+    told = {number: {"scenario": "On the phone, before a journey."} for number in range(4)}
+    run = memory_run(clips=12, shards=2, provenance=makers, changes=outside | told)
+    export(run, tmp_path / "all")
+    for task in ("classification", "qa", "reasoning", "response"):
+        assert not any(everything(tmp_path / "all", task)["redistribute_labels_ok"].to_pylist()), task
+    clips = everything(tmp_path / "all", "clips")
+    assert sum(clips["redistribute_labels_ok"].to_pylist()) == 8  # but for those that hold a scenario
+    assert all(clips["redistribute_audio_ok"].to_pylist())
+    result = Export(ExportConfig()).write(run, tmp_path / "again")
+    assert any("my/model (unknown)" in warning and "llm.licence" in warning for warning in result["warnings"])
+
+
 def test_a_recipe_without_a_split_stage_makes_one_training_split(tmp_path):
     result = only_data(memory_run(clips=6, shards=2, split=False), tmp_path / "out")
     assert {name: list(splits) for name, splits in result.configs.items()} == {name: ["train"] for name in CONFIGS}

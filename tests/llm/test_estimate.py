@@ -146,9 +146,10 @@ def test_what_is_not_known_is_not_made_up() -> None:
     shown = asked.ahead([Asking("write", NOBODY, 100, None), Asking("blind", NOBODY, 900, Rate(4500, 9e6, 9e4))])
     assert shown is not None
     write, blind, total = shown.rows
-    assert write[:3] == ("write", "model", "100") and set(write[3:]) == {"?"}
-    assert blind[3:] == ("4.5 k", "9 M", "90 k", "?", "·", "rehearsal")
-    assert total[3:6] == ("4.5 k", "9 M", "90 k")
+    assert write[:2] == ("write", "100") and set(write[2:]) == {"?"}
+    assert blind[1:] == ("900", "4.5 k", "9 M", "90 k", "?", "·", "rehearsal")
+    assert total[2:5] == ("4.5 k", "9 M", "90 k")
+    assert "model is asked by write, blind" in shown.notes
     assert any("what write will ask is not known" in note for note in shown.notes)
     assert any("GPU hours are not known" in note for note in shown.notes)
     assert asked.ahead([]) is None

@@ -10,6 +10,7 @@ from typing import Any
 from datagen.escape import code, markdown
 from datagen.export.card.markup import table
 from datagen.export.run import RunReader
+from datagen.quality.run_quality import render
 
 FILE = "quality.json"
 _NO_VERDICT = "not measured"
@@ -20,8 +21,6 @@ def figures(run: RunReader) -> dict[str, Any] | None:
     found = run.artifacts.get("quality") or {}
     if "gates" not in found:  # none, or one that is not ours
         return None
-    from datagen.quality.run_quality import render
-
     return render(found, run.rejects())
 
 
@@ -39,12 +38,11 @@ def quality(run: RunReader) -> str:
     gates = sorted(found["gates"], key=lambda gate: gate["verdict"] != "fail")  # stable: else in their own order
     rows = [_row(gate) for gate in gates if gate["verdict"] != _NO_VERDICT]
     absent = [gate for gate in gates if gate["verdict"] == _NO_VERDICT]
-    failed = found["failed"]
+    failed, asked = found["failed"], sum(gate["verdict"] in {"pass", "fail"} for gate in gates)
     told = (
-        f"{len(failed)} of {len(rows)} {'gate fails' if len(failed) == 1 else 'gates fail'}: "
-        f"{', '.join(map(code, failed))}. Nothing was left out for it."
+        f"Of {asked} gates {len(failed)} {'fails' if len(failed) == 1 else 'fail'}; nothing was left out for that."
         if failed
-        else "No gate fails."
+        else f"None of {asked} gates fails."
     )
     parts = [
         "## Quality",
