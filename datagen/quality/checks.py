@@ -244,6 +244,14 @@ def _judged(case: _Case, verdict: str) -> Iterable[str]:
 def _boilerplate(case: _Case) -> Iterable[str]:
     for text in case.texts:
         yield from prose.boilerplate(text.masked, case.words)
+    if case.sample["response_style"] is not None:
+        yield from prose.boilerplate(case.sample["response_style"], case.words)
+
+
+def _markup(case: _Case) -> Iterable[str]:
+    for name in ("question", *_PROSE, "response_style", "scenario"):
+        if case.sample.get(name) is not None:
+            yield from prose.markup(case.sample[name])
 
 
 def _truncation(case: _Case) -> Iterable[str]:
@@ -287,6 +295,8 @@ def _other_voice(case: _Case) -> Iterable[str]:
         sample, record = turned
         for finding in _findings(_case(sample, record, case.words), _OF_REPLIES):
             yield f"the rejected reply: {finding.message}"
+        if case.record.has("emotion") and not list(answers.style(sample, case.record, case.words)):
+            yield "the style of the rejected reply suits this voice too, so nothing tells which of the two is better"
 
 
 def _candidates(case: _Case) -> Iterable[str]:
@@ -333,6 +343,7 @@ CHECKS: dict[str, tuple[str, Callable[[_Case], Iterable[str]] | None]] = {
     "reasoning": ("PoorReasoning", lambda case: answers.reasoning(case.sample, case.words)),
     "style": ("WrongStyle", lambda case: answers.style(case.sample, case.record, case.words)),
     "boilerplate": ("Boilerplate", _boilerplate),
+    "markup": ("Markup", _markup),
     "truncation": ("Truncated", _truncation),
     "repetition": ("Repetition", _repetition),
     "language": ("WrongLanguage", _foreign),
@@ -345,7 +356,7 @@ CHECKS: dict[str, tuple[str, Callable[[_Case], Iterable[str]] | None]] = {
 }
 #: Checks of the texts that a candidate or the reply to another voice has of its own.
 _OF_TEXTS = ("quotes", "numbers", "contradicted", "unsupported", "answer", "label", "reasoning", "style", "boilerplate",
-             "truncation", "repetition", "language")  # fmt: skip
+             "markup", "truncation", "repetition", "language")  # fmt: skip
 _OF_REPLIES = tuple(name for name in _OF_TEXTS if name not in ("answer", "label", "reasoning"))
 DUPLICATE = ("duplicate", "DuplicateQuestion")
 

@@ -6,16 +6,21 @@ All of them look at *masked* text: quotations are the speaker's words and may re
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from datagen.quality.claims import QUOTE_MARK
 from datagen.quality.lexicon import Lexicon
+from datagen.quality.untrusted import neutralise
 
 MIN_FUNCTION_WORDS = 1 / 7  # share; English prose has about a half, other languages hardly any
 _MIN_WORDS = 8  # shorter texts say too little about their language
 _NGRAM, _MAX_SAME = 4, 2
 _WORD = re.compile(r"[^\W\d_][\w'-]*")
+#: Straight quotation marks are our own; ``neutralise`` is for data, where they may not be.
+_QUOTATION_MARKS = str.maketrans(dict.fromkeys('"“”', "'"))
+_ROLE = re.compile(r"(?:^|[.!?\n]\s*)(?:assistant|user|human|system)\s*:", re.IGNORECASE)
 _SENTENCE = re.compile(r"[^.!?;]+")
 
 
@@ -30,6 +35,16 @@ def sentences(masked: str) -> list[str]:
 def boilerplate(masked: str, lexicon: Lexicon) -> Iterable[str]:
     if lexicon.refusals and (match := lexicon.refusals.search(masked)):
         yield f"the text holds the stock phrase '{match[0]}'"
+
+
+def markup(text: str) -> Iterable[str]:
+    """Signs of markup, of a chat template or of a template engine: nobody speaks them, and they may steer a reader."""
+    straight = unicodedata.normalize("NFC", text).translate(_QUOTATION_MARKS)
+    if (harmless := neutralise(straight)) != " ".join(straight.split()):
+        sign = next((a for a, b in zip(straight, harmless, strict=False) if a != b), "")
+        yield f"the text holds '{sign}', a sign of markup"
+    if match := _ROLE.search(text):
+        yield f"the text holds '{match[0].strip()}', as a transcript of a chat does"
 
 
 def truncation(masked: str, quotes: Sequence[str], quotes_pair: bool) -> Iterable[str]:

@@ -22,7 +22,7 @@ class VerifyConfig(StageConfig):
 
 
 class Verify(Stage):
-    name, version, table, kind = "verify", "1", "samples", Kind.MAP
+    name, version, table, kind = "verify", "2", "samples", Kind.MAP
     Config = VerifyConfig
     reads = (*(name for name in tables.SAMPLES.names if name != "sample_id"), *facts.REQUIRED_COLUMNS)
     optional_reads = facts.OPTIONAL_COLUMNS

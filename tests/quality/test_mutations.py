@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from collections import Counter
 
+import pyarrow as pa
 import pytest
 
 from datagen.quality import checks, facts
 from datagen.stages.write import Write
 from datagen.testing.records import clip_table
 
+from ..llm.writing import written as by_fake_author
 from .mutations import MUTATIONS
 
 CLIPS = 80  # half of them with everything known, half with gaps
@@ -30,7 +32,17 @@ def written():
         records = {row["clip_id"]: facts.from_row(row) for row in clips.to_pylist()}
         rows = stage.process(clips).created["samples"].to_pylist()
         pairs += [(records[row["clip_id"]], row) for row in rows]
-    return pairs
+    return pairs + by_a_model()
+
+
+def by_a_model():
+    """The same of what a language model writes, with a pair of replies and several candidates where it can be had."""
+    clips = clip_table(24, seed=9, null_rate=0.15)
+    scenario = ["A colleague says this to you at work, and you have a moment." for _ in range(clips.num_rows)]
+    clips = clips.set_column(clips.column_names.index("scenario"), "scenario", pa.array(scenario))
+    records = {row["clip_id"]: facts.from_row(row) for row in clips.to_pylist()}
+    out, _ = by_fake_author(clips, candidates=3)
+    return [(records[row["clip_id"]], row) for row in out.created["samples"].to_pylist()]
 
 
 def test_nothing_sound_is_refused(written):
