@@ -10,6 +10,7 @@ import pytest
 from datagen.errors import UsageError
 from datagen.plan import State
 from datagen.run import Options, collect, execute, garbage, look_at_input, open_run, retry
+from datagen.stage import Provenance
 from tests.engine import toy
 
 QUIET = Options(progress="none")
@@ -47,6 +48,17 @@ def test_an_optional_annotator_restales_only_its_readers(run):
     everything = [*toy.DEFAULT, "extra"]
     # apply reads `events`; it comes to the same columns, so nothing behind it moves
     assert run(stages=everything) == {"extra": 4, "apply": 4}
+
+
+def test_a_licence_costs_an_export_and_nothing_else(tmp_path, source, monkeypatch):
+    stages = [*toy.DEFAULT, "publish"]
+    recipe = toy.recipe(source, stages=stages)
+    execute(recipe, str(tmp_path / "run"), QUIET, print)
+    monkeypatch.setattr(toy.Write, "provenance", lambda self: (Provenance("model", "", "MIT", ("question",)),))
+    _, outcome = execute(recipe, str(tmp_path / "run"), QUIET, print)
+    assert {name: count for name, count in outcome.committed.items() if count} == {"publish": 1}
+    _, outcome = execute(recipe, str(tmp_path / "run"), QUIET, print)
+    assert sum(outcome.committed.values()) == 0
 
 
 def test_resources_never_matter(run):
