@@ -38,10 +38,11 @@ def write(
             if task not in counts or mode not in modes:
                 continue
             index, shared = 0, record.contrast is not None and task == asked_of_all
-            for ask in plan(record, task, Dice(seed, record.clip_id, task, mode, "plan")):
+            asks = plan(record, task, Dice(seed, record.clip_id, task, mode, "plan"))
+            for ask in contrast.foremost(asks) if shared else asks:
                 if index >= counts[task]:
                     break
-                joint = shared and ask.field == "emotion" and ask.question_type == "emotion"
+                joint = shared and contrast.asks_for_emotion(ask)
                 row, findings = _sound(record, prompts[task], ask, task, mode, index, seed, joint)
                 if row is None:
                     continue

@@ -6,10 +6,12 @@ clip's reply is set against is drawn by the clip's.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from datagen.llm.dice import Dice
 from datagen.quality.facts import ANSWERABLE, Contrast, Record
+from datagen.writing.asks import Ask
 
 
 def dice(contrast: Contrast, seed: int, what: str) -> Dice:
@@ -27,6 +29,23 @@ def versions(record: Record) -> tuple[Record, ...]:
     if record.contrast is None or record.contrast.question is None:
         return (record,)
     return record, replace(record, contrast=replace(record.contrast, question=None))
+
+
+def asks_for_emotion(ask: Ask) -> bool:
+    """Whether it is what a group can be asked jointly."""
+    return ask.field == "emotion" and ask.question_type == "emotion"
+
+
+def foremost(asks: Iterable[Ask]) -> list[Ask]:
+    """The asks with the one first that a group can be asked jointly: it must not fall to a limit. The first of its type
+    takes its place, so that the types stay as spread as they were."""
+    order = list(asks)
+    place = next((place for place, ask in enumerate(order) if asks_for_emotion(ask)), None)
+    if place is None:
+        return order
+    first = next(at for at, ask in enumerate(order) if ask.question_type == "emotion")
+    order[first], order[place] = order[place], order[first]
+    return [order.pop(first), *order]
 
 
 def other_voice(record: Record, seed: int) -> str | None:

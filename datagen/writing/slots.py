@@ -66,14 +66,15 @@ def plan_clip(
             shared = record.contrast is not None and task == asked_of_all
             dice = Dice(seed, record.clip_id, task, mode, "plan")
             before = len(slots)
-            for ask in _asks(record, task, dice):
+            asks = _asks(record, task, dice)
+            for ask in contrast.foremost(asks) if shared else asks:
                 index = len(slots) - before
                 if index == counts[task]:
                     break
                 decides = _decides(task, ask)
                 if mode == "explicit" and rows.shown(record, task, mode, decides) is None:
                     continue
-                joint = shared and ask.field == "emotion" and ask.question_type == "emotion"
+                joint = shared and contrast.asks_for_emotion(ask)
                 shared = shared and not joint
                 slots.append(_slot(record, task, mode, index, ask, joint, seed, withheld_share))
     return slots

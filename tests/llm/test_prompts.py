@@ -5,11 +5,11 @@ import itertools
 import pytest
 
 from datagen.errors import UsageError
-from datagen.llm import prompts
+from datagen.llm import instructions, prompts
 from datagen.llm.dice import Dice
 from datagen.quality import lexicon
 from datagen.quality.claims import extract, judge, split_quotes
-from datagen.quality.facts import ANSWERABLE, Record
+from datagen.quality.facts import ANSWERABLE, GROUP, Record
 from datagen.tables import LEVELS, TASKS
 from datagen.writing.asks import VOICE_LEVELS
 
@@ -128,3 +128,73 @@ def test_dice_are_fair_and_repeatable():
         counts[dice.below(6)] += 1
     assert min(counts) > 850 and max(counts) < 1_150
     assert sorted(Dice("s").shuffled(range(9))) == list(range(9)) != Dice("s").shuffled(range(9))
+
+
+# --- Prompts for a language model -----------------------------------------------------------------------------
+
+WRITE = instructions.load(instructions.folder("write"))
+
+
+def test_every_task_has_a_prompt_for_a_language_model_and_a_withheld_label_its_own():
+    assert set(WRITE) == {*TASKS, "reasoning_withheld"}
+    assert len({id(prompt.schema) for prompt in WRITE.values()}) == len(WRITE)  # a grammar is compiled for each
+
+
+def objects(schema):
+    if schema.get("type") == "object":
+        yield schema
+    for part in (*schema.get("properties", {}).values(), schema.get("items", {})):
+        if part:
+            yield from objects(part)
+
+
+def texts(schema):
+    for each in objects(schema):
+        yield from (part for part in each["properties"].values() if "string" in part.get("type", ()))
+
+
+@pytest.mark.parametrize("name", sorted(WRITE))
+def test_answers_are_bounded_and_say_their_evidence_before_their_conclusion(name):
+    schema = WRITE[name].schema
+    for each in objects(schema):
+        assert each["additionalProperties"] is False and each["required"] == list(each["properties"])
+    assert all(part["maxLength"] <= 2_000 for part in texts(schema))
+    assert all(part.get("maxItems", 99) < 99 for part in schema["properties"].values() if part["type"] == "array")
+    order = list(schema["properties"])
+    assert order.index("evidence") == 0 if "evidence" in order else order == ["question"]
+    if "answer" in order:
+        assert order[-1] == "answer"
+
+
+def test_evidence_may_name_what_a_prompt_explains():
+    named = set(WRITE["qa"].schema["properties"]["evidence"]["items"]["properties"]["field"]["enum"])
+    assert named == set(GROUP) - {"style", "duration"}
+    explained = {name for name in GROUP if f"\n- {name}: " in WRITE["qa"].instruction}
+    assert named <= explained
+
+
+def test_an_instruction_holds_no_data_and_a_label_has_no_place_in_that_of_a_withheld_one():
+    for prompt in WRITE.values():
+        assert "{{" not in prompt.instruction and "\n\n\n" not in prompt.instruction
+        assert prompt.instruction == str(prompt.template.module.instruction()).strip()
+    assert "label given" not in WRITE["reasoning_withheld"].instruction
+
+
+def test_styles_that_a_prompt_offers_fit():
+    words = lexicon.load("en")
+    for mood, styles in WRITE["response"].template.module.STYLES.items():
+        assert set(WRITE["response"].template.module.STYLES) == {*ANSWERABLE, "none"}
+        for style in styles:
+            fits = [moods for pattern, moods in words.styles if pattern.search(style)]
+            assert fits and all(mood in moods for moods in fits), (mood, style)
+
+
+@pytest.mark.parametrize("name", ["classification", "qa"])
+def test_questions_for_a_whole_group_give_nothing_away(name):
+    from datagen.quality import leak
+
+    words = lexicon.load("en")
+    for emotion in ANSWERABLE:
+        record = Record("x", {"emotion": emotion}, language="en")
+        for question in WRITE[name].template.module.QUESTIONS:
+            assert question.endswith("?") and not list(leak.question(question, None, "emotion", record, words))

@@ -8,14 +8,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import meta
 
-from datagen.llm import prompts, template
+from datagen import resources
+from datagen.llm import instructions, prompts, template
 from datagen.quality import checks, facts
 from datagen.quality.claims import split_quotes
 from datagen.quality.untrusted import neutralise
 from datagen.stages.write import DEFAULT_COUNTS
 from datagen.tables import MODES
 from datagen.testing.records import clip_rows
+from datagen.writing.shown import facts_of, slot_of
+from datagen.writing.slots import plan_clip
 
 _LINES = (Path(__file__).parent / "injections.txt").read_text(encoding="utf-8").splitlines()
 INJECTIONS = [
@@ -53,6 +57,65 @@ def test_injections_are_quoted_and_nothing_else(hostile):
               for row in rows if row["task"] != "qa"]  # fmt: skip
     assert masked == [(row["task"], row["mode"], *(split_quotes(row[name])[0] for name in TEXTS if row[name]))
                       for row in others if row["task"] != "qa"]  # fmt: skip
+
+
+FOLDERS = sorted(path.name for path in (resources.folder("prompts") / "llm").iterdir() if path.is_dir())
+#: Variables of the prompts that are not one text, with it somewhere in them; all others are.
+SHAPES = {
+    "facts": lambda text: {"transcript": text, "emotion": "sad"},
+    "slot": lambda text: {"task": "response", "situation": text, "question": text},
+    "voice": lambda text: {"emotion": "sad", "events": [text]},
+    "options": lambda text: ["sad", text],
+    "voices": lambda text: ["sad", text],
+    "replies": lambda text: [{"text": text, "style": text}, {"text": "Yes.", "style": "calm"}],
+    "evidence": lambda text: [{"field": "transcript", "value": None, "quote": text}],
+    "notes": lambda text: [text],
+    "reasons": lambda text: [text],
+}
+MARK = "HARMLESS"
+
+
+def asked(stage, name, text):
+    """A prompt's texts with ``text`` in all its variables."""
+    prompt = instructions.load(instructions.folder(stage))[name]
+    environment = prompt.template.environment
+    parsed = environment.parse(environment.loader.get_source(environment, f"{name}.j2")[0])
+    wanted = meta.find_undeclared_variables(parsed) | set(SHAPES)
+    variables = {each: SHAPES.get(each, str)(text) for each in wanted}
+    module = prompt.template.make_module(variables)
+    further = [str(module.again())] if hasattr(module, "again") else []
+    return [prompt.instruction, prompt.question(**variables), *further]
+
+
+@pytest.mark.parametrize("stage", FOLDERS)
+def test_what_a_stranger_said_changes_nothing_but_its_own_value_in_a_prompt(stage):
+    for name in instructions.load(instructions.folder(stage)):
+        plain = asked(stage, name, MARK)
+        assert MARK not in plain[0] and (MARK in plain[1])
+        for hostile in INJECTIONS:
+            shown = neutralise(hostile)
+            texts = asked(stage, name, hostile)
+            assert [text.replace(shown, MARK) for text in texts] == plain, (name, hostile)
+            for text in texts[1:]:
+                assert not [token for token in TOKENS if token != "\n" and token in text.replace(plain[0], "")]
+
+
+@pytest.mark.parametrize("hostile", INJECTIONS)
+def test_an_injection_is_one_value_of_the_facts(hostile):
+    """Through the record, as the writer does it: all but the words is as for a harmless text of as many words."""
+    row = {**clip_rows(1, seed=5, language="en")[0], "words": None}
+    record = facts.from_row({**row, "transcript": hostile})
+    spoken = " ".join(f"word{index}" for index in range(len(record.transcript.split())))
+    other = facts.from_row({**row, "transcript": spoken})
+    loaded, compared = instructions.load(instructions.folder("write")), 0
+    slots, others = (plan_clip(each, DEFAULT_COUNTS, MODES, 0, 0.25) for each in (record, other))
+    for slot in slots:
+        if slot in others:
+            shown = slot_of(slot)
+            texts = [loaded[slot.prompt].question(facts=facts_of(each, slot), slot=shown) for each in (record, other)]
+            assert texts[0].replace(f'"{record.transcript}"', "X") == texts[1].replace(f'"{spoken}"', "X")
+            compared += 1
+    assert compared >= 8
 
 
 def test_template_syntax_in_data_is_not_evaluated():

@@ -13,7 +13,7 @@ import pytest
 from datagen import tables
 from datagen.files import Files
 from datagen.llm.journal import Journal
-from datagen.quality import checks, facts
+from datagen.quality import checks, contrast_replies, facts
 from datagen.stages.write import DEFAULT_COUNTS, Write, WriteConfig
 from datagen.testing.llm_server import Faults
 from datagen.testing.llm_server.inventing import ECHO
@@ -304,6 +304,82 @@ def test_a_share_of_rationales_comes_to_the_label_untold(clips):
             assert row["answer"] == records[row["clip_id"]]["emotion"]
 
 
+# --- Contrast -----------------------------------------------------------------------------------------------
+
+
+def in_contrast(count=40, **changes):
+    """English clips of whom several say the same words, each in an emotion of its own."""
+    found = [{**row, **changes} for row in clip_rows(count, seed=6, language="en") if row["emotion"] != "other"]
+    return tables.from_rows(found, CLIP_SCHEMA)
+
+
+@pytest.fixture(scope="module", params=["llm", "template"])
+def contrasted(request):
+    """(clips by id, samples) of either writer."""
+    clips = in_contrast(contrast_question="What do you hear in this voice?", scenario="Two people meet at a station.")
+    if request.param == "llm":
+        out = written(clips)[0]
+    else:
+        stage = Write(WriteConfig())
+        stage.setup()
+        out = stage.process(clips.select(["clip_id", *stage.reads, *stage.optional_reads]))
+    return {row["clip_id"]: row for row in clips.to_pylist()}, rows(out)
+
+
+def test_a_group_is_asked_one_question_and_the_voice_decides(contrasted):
+    clips, samples = contrasted
+    asked: dict[str, set[str]] = {}
+    answers: dict[str, set[str]] = {}
+    for row in samples:
+        if row["question"].startswith("What do you hear in this voice?"):
+            assert row["task"] == "classification" and "contrast_question" in row["used_columns"]
+            group = clips[row["clip_id"]]["contrast_group_id"]
+            asked.setdefault(group, set()).add(row["question"])
+            answers.setdefault(group, set()).add(row["answer_label"])
+    assert len(asked) > 4 and all(len(questions) == 1 for questions in asked.values())
+    assert sum(len(labels) > 1 for labels in answers.values()) > 4
+    assert {row["clip_id"] for row in samples if row["question"].startswith("What do you hear")} == set(clips)
+
+
+def test_replies_are_set_against_those_to_another_voice(contrasted):
+    clips, samples = contrasted
+    replies = [row for row in samples if row["task"] == "response"]
+    pairs = [row for row in replies if row["rejected_response"] is not None]
+    assert len(pairs) > 0.9 * len(replies) > 50
+    for row in pairs:
+        clip = clips[row["clip_id"]]
+        assert row["rejected_emotion"] in clip["contrast_emotions"] and row["rejected_emotion"] != clip["emotion"]
+        assert not contrast_replies.same_reply(row["response"], row["rejected_response"])
+        assert not contrast_replies.same_style(row["response_style"], row["rejected_style"])
+        assert {"contrast_emotions", "contrast_group_id"} <= set(row["used_columns"])
+    for row in samples:
+        assert (row["scenario"] == "Two people meet at a station.") == (row["task"] == "response")
+
+
+def test_replies_that_do_not_differ_make_no_pair_and_keep_the_response():
+    def indifferent(body):
+        answer, (told, _) = author(body), read(body)
+        if "response" in answer:
+            answer |= {
+                "response": "Thank you for telling me about it. What would you like to do about it next, please?"
+            }
+            answer["response_style"] += ", attentive" if told.get("emotion") in ("neutral", "surprised") else ""
+        return answer
+
+    out, _ = written(in_contrast(16), answering=indifferent, tasks=["response"])
+    assert out.created["samples"].num_rows > 20
+    assert {row["rejected_response"] for row in rows(out)} == {None}
+    assert slots(out)["write_pairs_given_up"] == out.created["samples"].num_rows
+
+
+def test_a_question_for_the_group_that_leaks_gives_way_to_ours():
+    leaky = in_contrast(16, contrast_question="Is the speaker angry or sad here?")
+    out, _ = written(leaky, tasks=["classification"])
+    asked = {row["question"].split("?")[0] for row in rows(out)}
+    assert "Is the speaker angry or sad here" not in asked
+    assert {row["clip_id"] for row in rows(out)} == set(leaky["clip_id"].to_pylist())
+
+
 # --- The stage ----------------------------------------------------------------------------------------------
 
 
@@ -335,4 +411,5 @@ def test_five_to_eight_questions_per_clip_are_spread_over_types():
     for row in rows(out):
         per_clip.setdefault(row["clip_id"], []).append(row["question_type"])
     assert all(len(types) == DEFAULT_COUNTS["qa"] for types in per_clip.values())
-    assert sum(len(set(types)) for types in per_clip.values()) / len(per_clip) > 4
+    known = {row["clip_id"] for row in rows(out) if row["question_type"] == "emotion"}
+    assert len(known) > 6 and all(set(per_clip[clip]) == set(tables.QUESTION_TYPES) for clip in known)
