@@ -154,29 +154,19 @@ def behind(counts: Sequence[StageCount], settings: Mapping[str, LlmConfig], so_f
         rows.append((
             count.stage, amount(calls), amount(replayed), amount(tokens_in),
             f"{found.get('llm_cached_tokens', 0.0) / tokens_in:.0%}" if tokens_in else "·", amount(tokens_out),
-            f"{found.get('llm_latency_s', 0.0) / replies:,.1f} s" if replies > 0 else "·",
-            amount(found.get("llm_retries", 0.0)), amount(sum(failed.values())),
+            f"{found.get('llm_latency_s', 0.0) / replies:,.1f} s" if replies else "·",
             _money(estimate.price(own, tokens_in, tokens_out, hours)),
         ))  # fmt: skip
-        if failed:
-            told = ", ".join(f"{name} {n:,.0f}" for name, n in sorted(failed.items(), key=lambda item: -item[1]))
-            notes.append(f"{count.stage} got no answer: {told}")
+        troubles = [f"{name} {n:,.0f}" for name, n in sorted(failed.items(), key=lambda item: -item[1])]
+        if retries := found.get("llm_retries"):
+            troubles.append(f"{amount(retries)} tries more because the server was busy or broke off")
+        if troubles:
+            notes.append(f"{count.stage}, no answers and retries: {', '.join(troubles)}")
     if not rows:
         return None
-    header = (
-        "asked",
-        "requests",
-        "replayed",
-        "in",
-        "cached",
-        "out",
-        "latency",
-        "retries",
-        "failed",
-        "price",
-    )
+    header = ("asked", "requests", "replayed", "in", "cached", "out", "latency", "price")
     notes.append(
-        "replayed: from the journal, at no cost; cached: share of the prompts that the server had already read"
+        "replayed: from the journal, at no cost; in, out: tokens; cached: of the prompts, had been read before"
     )
     return Shown(header, rows, notes + _caps(settings.values(), so_far))
 
