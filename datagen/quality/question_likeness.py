@@ -86,7 +86,7 @@ def _filler(word: str, lexicon: Lexicon) -> bool:
 def _stem(word: str) -> str:
     """Without an inflection, roughly: enough to hold "express" and "expressed" together."""
     for ending in _ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= 4:
+        if word.endswith(ending) and len(word) - len(ending) >= 4 and not (ending == "s" and word.endswith("ss")):
             return word.removesuffix(ending)
     return word
 

@@ -83,10 +83,13 @@ def _whole_clause(sentence: Sequence[Token], first: int, last: int, lexicon: Lex
 def _this_speaker(before: Sequence[Token], lexicon: Lexicon) -> bool:
     """Whether a clause begins with this speaker or voice, and not with voices ("a raised voice often ...")."""
     for index, token in enumerate(before):
+        around = [earlier.text for earlier in before[max(0, index - 3) : index]]
         if token.kind in _HEADED:
-            if any(earlier.text in lexicon.articles for earlier in before[max(0, index - 3) : index]):
+            if any(word in lexicon.articles for word in around):
                 return True
-        elif token.text in lexicon.persons or token.kind in ("sex", "pronoun"):
+        elif token.text in lexicon.persons and not any(word in lexicon.indefinite for word in around):
+            return True  # and not "a happy speaker may ..."
+        elif token.kind in ("sex", "pronoun"):
             return True
     return False
 

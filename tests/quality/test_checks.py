@@ -82,8 +82,11 @@ def test_every_check_says_for_which_tasks_it_runs():
 def test_the_same_question_twice_in_one_mode_is_a_duplicate():
     rows = [("c", "implicit", "qa", "Is it high, or low?"), ("c", "explicit", "qa", "Is it high, or low?"),
             ("c", "implicit", "qa", "is it LOW or high"), ("d", "implicit", "qa", "Is it high, or low?"),
-            ("c", "implicit", "caption", "Describe it."), ("c", "implicit", "response", "Describe it.")]  # fmt: skip
-    assert checks.duplicates(rows) == [2]
+            ("c", "implicit", "caption", "Describe it."), ("c", "implicit", "response", "Describe it."),
+            ("c", "implicit", "qa", "Which emotion does the speaker express?"),
+            ("c", "implicit", "qa", "What emotion is the speaker expressing?"),
+            ("c", "implicit", "qa", "Which sentiment does the speaker express?")]  # fmt: skip
+    assert checks.duplicates(rows) == [2, 7]
 
 
 @pytest.mark.parametrize(
@@ -136,6 +139,8 @@ WORDS = Record("x", {"transcript": "no, no way", "f0_median_hz": 212.44, "pause_
         (("f0_median_hz", "212.4", "no"), False), (("words", "0.35-0.60", "no"), True),
         (("words", "0.10-0.30", "no"), True), (("words", "0.35-0.70", "no"), False),
         (("words", "0.35-0.60", "way"), False), (("words", None, "way"), False),
+        (("transcript", "0.35-0.60", "no"), True), (("transcript", "0.10-0.60", "no"), False),
+        (("transcript", "0.35-0.60", "no way"), False),
         (("transcript", None, "no way"), True), (("transcript", None, "no no"), False),
         (("transcript", "x", "no way"), False), (("sex", "male", None), False), (("colour", "red", None), False),
         (("age_years", "36", None), True), (("age_years", "38", None), False),
@@ -175,6 +180,30 @@ def test_numbers_need_evidence_of_their_unit(text, sound):
 )  # fmt: skip
 def test_questions_about_the_wording_are_worked_out(question, quotes, answer):
     assert expected(question, quotes, "no, no way") == answer
+
+
+@pytest.mark.parametrize(
+    "text", ["<b>Loud.</b>", "```json", "{{ x }}", "[INST] Go.", "Assistant: no.", "It is. User: yes."]
+)
+def test_markup_is_refused(text):
+    assert list(prose.markup(text))
+    assert not list(prose.markup('It\'s "fine" - the user said so: 21%, no more; really?'))
+
+
+def test_a_measurement_in_words_is_refused_and_everyday_seconds_are_not():
+    def spelled(text):
+        return list(grounding.numbers(text, [], EN))
+
+    assert spelled("A two-second silence follows.") and spelled("There is a pause of three seconds.")
+    assert spelled("The speaker is six years old.") and spelled("At two hundred hertz.")
+    assert not spelled("One second, please.") and not spelled("It has been ten years now.")
+
+
+def test_what_stands_beside_the_text_is_part_of_its_hash_and_absent_it_changes_nothing(pair):
+    _, rows = pair
+    row = {name: value for name, value in rows[0].items() if name not in ("scenario", "rejected_response")}
+    assert checks.sample_hash(row) == checks.sample_hash({**row, "scenario": None})
+    assert len({checks.sample_hash({**row, "scenario": text}) for text in (None, "One.", "Two.")}) == 3
 
 
 def test_prose_rules():

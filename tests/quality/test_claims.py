@@ -120,7 +120,8 @@ def test_every_lexicon_names_every_label_and_no_word_gives_two_clear_labels():
     [
         ("en", "angry", "so angrily said"), ("en", "sad", "SADNESS"), ("de", "angry", "ein wütendes Kind"),
         ("de", "fearful", "ängstlich"), ("es", "happy", "alegremente"), ("es", "sad", "tristeza"),
-        ("pl", "angry", "wściekły"), ("pl", "happy", "szczęśliwa"),
+        ("fr", "angry", "furieuse"), ("fr", "sad", "tristesse"), ("pl", "angry", "wściekły"),
+        ("pl", "happy", "szczęśliwa"),
     ],
 )  # fmt: skip
 def test_inflections_are_found(language, label, text):

@@ -33,11 +33,13 @@ def test_both_halves_are_alike_and_quotes_stand_in_their_texts(entries):
     assert all(entry["claims"] for entry in entries if entry["verdict"] == "unsupported")
 
 
-def test_the_checks_see_what_they_saw(claims, entries):
-    """A floor under what is measured on the half that may be looked at; docs/data-quality.md has the other half."""
+@pytest.mark.parametrize(("half", "recall", "precision"), [("dev", 0.95, 0.93), ("held_out", 0.82, 0.75)])
+def test_the_checks_see_what_they_saw(claims, entries, half, recall, precision):
+    """Floors slightly below what was measured when docs/data-quality.md was written."""
     words = lexicon.load("en")
-    english = [entry for entry in entries if entry["split"] == "dev" and entry["id"].startswith("en")]
+    english = [entry for entry in entries if entry["split"] == half and entry["id"].startswith("en")]
     refused = {entry["id"] for entry in english if claims.refused(entry, words)}
     wrong = {entry["id"] for entry in english if entry["verdict"] == "unsupported"}
-    assert len(refused & wrong) >= 0.6 * len(wrong)
-    assert len(refused & wrong) >= 0.65 * len(refused)
+    found, of_wrong, of_refused = len(refused & wrong), len(wrong), len(refused)  # no ids in a failure: half is secret
+    assert found >= recall * of_wrong
+    assert found >= precision * of_refused
