@@ -14,7 +14,7 @@ from typing import Any
 from datagen import tables
 from datagen.llm.dice import Dice
 from datagen.llm.prompts import Prompt
-from datagen.quality import checks, contrast_replies, facts
+from datagen.quality import checks, facts
 from datagen.quality.facts import Record
 from datagen.writing import contrast, rows
 from datagen.writing.asks import NUMBER_OF, VOICE_LEVELS, Ask, evidence, plan
@@ -47,8 +47,8 @@ def write(
                 if row is None:
                     continue
                 again = checks.duplicates([(r["clip_id"], r["mode"], r["task"], r["question"]) for r in (*made, row)])
-                if findings or again:
-                    refused += findings or [checks.Finding(*checks.DUPLICATE, "the clip was asked this before")]
+                refused += findings
+                if findings or again:  # what was asked before is no loss: there is the row that asks it
                     continue
                 made.append(row)
                 index, shared = index + 1, shared and not joint
@@ -114,27 +114,16 @@ def _row(
             row["question"], beside = rows.listed(group.question, options, same), ("contrast_question",)
         else:
             row |= prompt.render(("question",), variables | {"pick": _picking(same)})
-    if task == "response":
-        row |= _to_another_voice(record, prompt, variables, dice, seed)
-        row["scenario"] = record.scenario
-        if any(contrast_replies.contrast({**rows.EMPTY, **row})):
-            row |= dict.fromkeys(("rejected_response", "rejected_style", "rejected_emotion"))
-    return rows.seal(row, record, beside)
-
-
-def _to_another_voice(
-    record: Record, prompt: Prompt, variables: dict[str, Any], dice: Dice, seed: int
-) -> dict[str, str | None]:
-    """What would be replied to the same words in another voice of the contrast group; nothing outside groups."""
-    emotion = contrast.other_voice(record, seed)
-    if emotion is None:
-        return {}
-    found = prompt.render(("response", "response_style"), variables | {"emotion": emotion, "pick": _picking(dice)})
-    return {
-        "rejected_response": found["response"],
-        "rejected_style": found["response_style"],
-        "rejected_emotion": emotion,
-    }
+    if task != "response":
+        return rows.seal(row, record, beside)
+    row["scenario"] = record.scenario
+    for emotion in contrast.other_voices(record, seed):
+        found = prompt.render(("response", "response_style"), variables | {"emotion": emotion, "pick": _picking(dice)})
+        other = {"rejected_response": found["response"], "rejected_style": found["response_style"]}
+        pair = rows.seal({**row, **other, "rejected_emotion": emotion}, record)
+        if not any(finding.check == "rejected_reply" for finding in checks.check(pair, record, LANGUAGE)):
+            return pair
+    return rows.seal(row, record)
 
 
 def _picking(dice: Dice) -> Any:

@@ -20,6 +20,7 @@ from datagen.llm import instructions, prompts, template
 from datagen.llm.settings import LlmConfig
 from datagen.quality import checks, facts
 from datagen.stage import Drop, Kind, Output, Provenance, Reject, Stage, StageConfig
+from datagen.writing import contrast
 from datagen.writing.language_model import LanguageModelWriter, Manner
 
 Task = Literal["classification", "qa", "reasoning", "response", "caption"]
@@ -123,7 +124,7 @@ class Write(Stage):
         out = Output()
         rows, records = [], []
         for index, row in enumerate(batch.to_pylist()):
-            record = facts.from_row(row)
+            record = contrast.with_fit_scenario(facts.from_row(row))
             if self.config.languages is not None and record.language not in self.config.languages:
                 out.drops.append(Drop(index, f"language {record.language or 'unknown'} is not asked for"))
                 continue

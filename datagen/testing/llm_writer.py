@@ -25,23 +25,16 @@ _NOUNS = {
 }  # fmt: skip
 _SOUNDS = {"sigh": "a sigh", "cough": "a cough", "breath": "an audible breath"}
 _REPLIES = {
-    "angry": ("You have every reason to object when something is not right. Tell me what happened, please.",
-              "calm, steady and respectful"),
-    "disgusted": ("That is hard to stomach, and nobody wants to go on like this. What would you rather have instead?",
-                  "understanding and composed"),
-    "fearful": ("It is all right to be unsure. We can go through it one small step at a time, and I stay with you.",
-                "reassuring and soft"),
-    "happy": ("That is great to hear, and it makes my day as well! What was the best part of it for you?",
-              "cheerful and bright"),
-    "neutral": ("Thank you, that is clear to me. Is there anything you would like me to do about it right away?",
-                "clear and factual"),
-    "sad": ("I am sorry to hear you like this. Take your time, I am listening for as long as you want me to.",
-            "tender and comforting"),
-    "surprised": ("That seems to have caught you off guard! What happened then, and what do you make of it now?",
-                  "curious and lively"),
-    None: ("Go on, I am listening to every word of it. Which of these things would you like to take up first?",
-           "attentive and steady"),
-}  # fmt: skip
+    "angry": "You have every reason to object when something is not right. Tell me what happened, please.",
+    "disgusted": "That is hard to stomach, and nobody wants to go on like this. What would you rather have instead?",
+    "fearful": "It is all right to be unsure. We can go through it one small step at a time, and I stay with you.",
+    "happy": "That is great to hear, and it makes my day as well! What was the best part of it for you?",
+    "neutral": "Thank you, that is clear to me. Is there anything you would like me to do about it right away?",
+    "sad": "I am sorry to hear you like this. Take your time, I am listening for as long as you want me to.",
+    "surprised": "That seems to have caught you off guard! What happened then, and what do you make of it now?",
+    None: "Go on, I am listening to every word of it. Which of these things would you like to take up first?",
+}
+_STYLES = "Style words that fit: "
 
 
 def author(body: Mapping[str, Any]) -> Any:
@@ -69,7 +62,8 @@ def read(body: Mapping[str, Any]) -> tuple[Facts, Facts]:
     """(facts, slot) of the writer's question in a request's body."""
     question = next(str(each["content"]) for each in body["messages"] if each["role"] == "user")
     found = dict(line.split(": ", 1) for line in question.splitlines() if line.startswith(("FACTS: ", "SLOT: ")))
-    return json.loads(found["FACTS"]), json.loads(found["SLOT"])
+    styles = next((line for line in question.splitlines() if line.startswith(_STYLES)), _STYLES)
+    return json.loads(found["FACTS"]), {**json.loads(found["SLOT"]), "styles": styles[len(_STYLES) :].split(", ")}
 
 
 def item(facts: Facts, name: str, quote: str | None = None) -> dict[str, Any]:
@@ -181,8 +175,8 @@ def _best(field: str, options: list[str], levels: Mapping[str, str]) -> str:
 
 
 def _response(facts: Facts, slot: Facts) -> Answer:
-    reply, style = _REPLIES[slot.get("label")]
-    return {"evidence": [], "response": reply, "response_style": style}
+    reply = _REPLIES[slot.get("label")]
+    return {"evidence": [], "response": reply, "response_style": " and ".join(slot["styles"][:2])}
 
 
 def _caption(facts: Facts, slot: Facts) -> Answer:

@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from datagen.llm.dice import Dice
+from datagen.quality import lexicon, variants
 from datagen.quality.facts import ANSWERABLE, Contrast, Record
+from datagen.writing import rows
 from datagen.writing.asks import Ask
 
 
@@ -48,12 +50,36 @@ def foremost(asks: Iterable[Ask]) -> list[Ask]:
     return [order.pop(first), *order]
 
 
-def other_voice(record: Record, seed: int) -> str | None:
-    """The emotion of another voice of the clip's group; None outside groups."""
+def other_voices(record: Record, seed: int) -> list[str]:
+    """Emotions of other voices of the clip's group, in drawn order: those to whom one may speak in a manner that does
+    not suit this voice. Empty outside groups."""
     if record.contrast is None:
-        return None
-    others = [name for name in record.contrast.emotions if name != record.get("emotion")]
-    return Dice(seed, record.clip_id, "other voice").one(others)
+        return []
+    own, styles = record.get("emotion"), _styles()
+    others = [
+        name for name in record.contrast.emotions if name != own and any(name in f and own not in f for f in styles)
+    ]
+    return Dice(seed, record.clip_id, "other voice").shuffled(others)
+
+
+def manners(words: Iterable[str], unfit: str | None) -> list[str]:
+    """Of words for a manner of speaking those that do not suit a speaker of the emotion ``unfit``."""
+    known = lexicon.load(rows.LANGUAGE)
+    styles = known.styles if known and unfit else ()
+    return [word for word in words if all(unfit not in fits for pattern, fits in styles if pattern.search(word))]
+
+
+def _styles() -> list[frozenset[str]]:
+    """For each manner of speaking, the emotions that it suits."""
+    words = lexicon.load(rows.LANGUAGE)
+    return [fits for _, fits in words.styles] if words else []
+
+
+def with_fit_scenario(record: Record) -> Record:
+    """The record, without a situation that the checks refuse: it would spoil every reply."""
+    words = lexicon.load(rows.LANGUAGE)
+    told = {"task": "response", "scenario": record.scenario}
+    return replace(record, scenario=None) if words and any(variants.scenario(told, words)) else record
 
 
 def in_voice(record: Record, emotion: str) -> Record:

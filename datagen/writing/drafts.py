@@ -13,7 +13,6 @@ from datagen.quality.checks import Finding
 from datagen.quality.claims import split_quotes
 from datagen.quality.facts import GROUP, NUMBER_FIELDS, Record
 from datagen.quality.grounding import evidence as ungrounded
-from datagen.quality.untrusted import neutralise
 from datagen.writing import contrast, rows
 from datagen.writing.evidence import canonical
 from datagen.writing.slots import Slot
@@ -48,7 +47,7 @@ def draft(
     """The row, sealed, and all that speaks against it: our own conditions first, then the checks of ``verify``."""
     texts = {name: plain(str(said[name])) for name in TEXTS if name in said}
     asked = question if question is not None else texts.get("question", "")
-    findings = [*_markup(texts.values()), *(_unfit_question(asked, slot) if question is None else ())]
+    findings = [*(_unfit_question(asked, slot) if question is None else ())]
     items = canonical(said.get("evidence", ()), record)
     findings += [*_named_withheld(slot, items), *_other_conclusion(slot, texts.get("answer"))]
     items = _in_order(slot, items, record)
@@ -94,13 +93,6 @@ def _unfit_question(text: str, slot: Slot) -> Iterable[Finding]:
         yield Finding("question", "NotAQuestion", "the question does not end with a question mark")
     if slot.label and re.search(rf"\b{re.escape(slot.label)}\b", split_quotes(text)[0], re.IGNORECASE):
         yield Finding("leak", "LabelLeak", f"the question holds its answer '{slot.label}'")
-
-
-def _markup(texts: Iterable[str]) -> Iterable[Finding]:
-    for text in texts:
-        plain = text.replace('"', "'")
-        if neutralise(plain) != plain:
-            yield Finding("markup", "Markup", "a text holds brackets or other signs of markup")
 
 
 def _named_withheld(slot: Slot, items: Sequence[Mapping[str, Any]]) -> Iterable[Finding]:

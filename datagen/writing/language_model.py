@@ -15,7 +15,7 @@ from datagen.llm.asking import Asker
 from datagen.llm.dice import Dice
 from datagen.llm.instructions import Instructed, data
 from datagen.llm.request import Request, Sampling
-from datagen.quality import checks, contrast_replies
+from datagen.quality import checks
 from datagen.quality.checks import Finding
 from datagen.quality.facts import Record
 from datagen.writing import contrast, rows
@@ -51,6 +51,7 @@ class _Call:
     question: str | None
     candidate: int = 0
     part: str = ""
+    unfit: str | None = None  #: emotion of the voice that this must not be a reply to
     attempts: int = 0
     said: Mapping[str, Any] | None = None
     row: Row | None = None
@@ -120,7 +121,8 @@ class LanguageModelWriter:
         voiced = contrast.in_voice(record, slot.other)
         item = {"field": "emotion", "value": slot.other, "quote": None}
         turned = replace(slot, mode="implicit", decides=(item,), label=slot.other, other=None)
-        return _Item(slot, record, calls, _Call(turned, voiced, prompt, question, part=f"{slot.mode} other"))
+        part, own = f"{slot.mode} other", record.get("emotion")
+        return _Item(slot, record, calls, _Call(turned, voiced, prompt, question, part=part, unfit=own))
 
     def _unasked(self, slot: Slot, record: Record, prompt: Instructed) -> _Call:
         """A label to a question that is given: there is nothing left to write."""
@@ -161,9 +163,8 @@ class LanguageModelWriter:
             seed=Dice(self._manner.seed, call.record.clip_id, slot.task, slot.mode, slot.index, call.part).below(2**31),
         )
         situation = call.record.scenario if slot.task == "response" else None
-        asked = prompt.question(
-            facts=facts_of(call.record, slot), slot=slot_of(slot, call.question, situation)
-        )  # fmt: skip
+        told = slot_of(slot, call.question, situation)
+        asked = prompt.question(facts=facts_of(call.record, slot), slot=told, styles=_styles(call))
         return self._asker.request(
             prompt.instruction,
             asked,
@@ -189,10 +190,13 @@ class LanguageModelWriter:
     # --- Settling, in the order of slots ------------------------------------------------------------------------
 
     def _part_pairs(self, items: Sequence[_Item]) -> None:
-        """Replies to two voices that say the same: the one to the other voice is asked for anew."""
-        again = [item.other for item in items if item.other is not None and _alike(item)]
-        for call in again:
-            call.findings = [Finding("contrast_replies", "SameReply", _SAME)]
+        """Replies to two voices that would do for either: the one to the other voice is asked for anew."""
+        again = []
+        for item in items:
+            if (other := item.other) is not None and (pair := _paired(item)) is not None:
+                other.findings = [finding for finding in checks.check(pair, item.record, rows.LANGUAGE)
+                                  if finding.check == "rejected_reply"]  # fmt: skip
+                again += [other] if other.findings else []
         self._ask(again, max(1, self._manner.retries))
 
     def _part_questions(self, plans: Sequence[Sequence[_Item]]) -> None:
@@ -233,16 +237,14 @@ class LanguageModelWriter:
         row: Row = {**call.row, "attempts": max(1, call.attempts)}
         if len(item.calls) > 1:
             row["candidates"] = [_candidate(each, call, item.record) for each in item.calls]
-        if item.other is not None and item.other.sound and not _alike(item):
-            paired = rows.seal({**row, **_rejected(item.other)}, item.record, row["used_columns"])
-            if not checks.check(paired, item.record, rows.LANGUAGE):
-                return paired, []
+        if (pair := _paired(item, row)) is not None and not checks.check(pair, item.record, rows.LANGUAGE):
+            return pair, []
         if item.other is not None:
             self.metrics["write_pairs_given_up"] += 1
-        return row, checks.check(row, item.record, rows.LANGUAGE) if row["candidates"] else []
-
-
-_SAME = "this says the same as the reply to the same words in another voice, or has the same style"
+        if row["candidates"]:
+            row = rows.seal(row, item.record, row["used_columns"])
+            return row, checks.check(row, item.record, rows.LANGUAGE)
+        return row, []
 
 
 def _key(call: _Call) -> tuple[str, str, str, str]:
@@ -251,19 +253,25 @@ def _key(call: _Call) -> tuple[str, str, str, str]:
     return call.record.clip_id, call.slot.mode, call.slot.task, asked
 
 
-def _rejected(other: _Call) -> Row:
-    row = other.row or {}
-    return {
-        "rejected_response": row["response"],
-        "rejected_style": row["response_style"],
-        "rejected_emotion": other.slot.label,
-    }
+def _styles(call: _Call) -> list[str]:
+    """Words for the manner of a reply, of which one at least is to be used."""
+    if call.slot.task != "response":
+        return []
+    module: Any = call.prompt.template.module
+    return contrast.manners(module.STYLES[call.slot.label or "none"], call.unfit)
 
 
-def _alike(item: _Item) -> bool:
+def _paired(item: _Item, row: Row | None = None) -> Row | None:
+    """The item's row with the reply to the other voice; None where there are not both."""
     if item.chosen is None or item.other is None or not item.other.sound:
-        return False
-    return any(contrast_replies.contrast({**(item.chosen.row or {}), **_rejected(item.other)}))
+        return None
+    row, other = row or item.chosen.row or {}, item.other.row or {}
+    rejected = {
+        "rejected_response": other["response"],
+        "rejected_style": other["response_style"],
+        "rejected_emotion": item.other.slot.label,
+    }
+    return rows.seal({**row, **rejected}, item.record, row["used_columns"])
 
 
 def _candidate(call: _Call, chosen: _Call, record: Record) -> dict[str, Any]:

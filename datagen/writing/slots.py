@@ -88,10 +88,14 @@ def _asks(record: Record, task: str, dice: Dice) -> Iterator[Ask]:
         return
     words = len((record.transcript or "").split())
     details = iter(DETAILS if words >= _LONG else DETAILS[:1])
+    felt = False  # asked already what is said, and with which emotion: the ways to ask it are the model's
     for ask in plan(record, task, dice):
-        if ask.question_type != "content" or ask.field == "words":
-            if ask.ask != "emotion_of_words":  # asked for already: what is said, and with which emotion
+        if ask.question_type == "content+emotion":
+            if not felt:
                 yield ask
+            felt = True
+        elif ask.question_type != "content" or ask.field == "words":
+            yield ask
         elif detail := next(details, None):
             yield Ask(detail, "transcript", "content", ())
 
@@ -113,7 +117,7 @@ def _slot(
         detail=ask.ask if not ask.evidence and task == "qa" else None,
         joint=joint,
         withheld=task == "reasoning" and luck < 1_000 * withheld_share,
-        other=contrast.other_voice(record, seed) if task == "response" else None,
+        other=next(iter(contrast.other_voices(record, seed)), None) if task == "response" else None,
     )
 
 

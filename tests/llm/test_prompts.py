@@ -9,8 +9,9 @@ from datagen.llm import instructions, prompts
 from datagen.llm.dice import Dice
 from datagen.quality import lexicon
 from datagen.quality.claims import extract, judge, split_quotes
-from datagen.quality.facts import ANSWERABLE, GROUP, Record
+from datagen.quality.facts import ANSWERABLE, GROUP, Contrast, Record
 from datagen.tables import LEVELS, TASKS
+from datagen.writing import contrast
 from datagen.writing.asks import VOICE_LEVELS
 
 HEAD = "---\ntask: caption\nschema: caption.json\nreads: [sex]\n---\n"
@@ -187,6 +188,15 @@ def test_styles_that_a_prompt_offers_fit():
         for style in styles:
             fits = [moods for pattern, moods in words.styles if pattern.search(style)]
             assert fits and all(mood in moods for moods in fits), (mood, style)
+
+
+@pytest.mark.parametrize("emotion", ANSWERABLE)
+def test_a_reply_to_another_voice_has_manners_to_choose_from(emotion):
+    known = Record("x", {"emotion": emotion}, contrast=Contrast("group", ANSWERABLE))
+    others = contrast.other_voices(known, 0)
+    assert len(others) >= 3 and emotion not in others
+    for other in others:
+        assert contrast.manners(WRITE["response"].template.module.STYLES[other], emotion), other
 
 
 @pytest.mark.parametrize("name", ["classification", "qa"])

@@ -69,6 +69,7 @@ SHAPES = {
     "voices": lambda text: ["sad", text],
     "replies": lambda text: [{"text": text, "style": text}, {"text": "Yes.", "style": "calm"}],
     "evidence": lambda text: [{"field": "transcript", "value": None, "quote": text}],
+    "styles": lambda text: ["calm"],  # ours
     "notes": lambda text: [text],
     "reasons": lambda text: [text],
 }
@@ -112,7 +113,10 @@ def test_an_injection_is_one_value_of_the_facts(hostile):
     for slot in slots:
         if slot in others:
             shown = slot_of(slot)
-            texts = [loaded[slot.prompt].question(facts=facts_of(each, slot), slot=shown) for each in (record, other)]
+            texts = [
+                loaded[slot.prompt].question(facts=facts_of(each, slot), slot=shown, styles=[])
+                for each in (record, other)
+            ]
             assert texts[0].replace(f'"{record.transcript}"', "X") == texts[1].replace(f'"{spoken}"', "X")
             compared += 1
     assert compared >= 8
