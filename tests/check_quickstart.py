@@ -129,6 +129,13 @@ def problems(run: Path, log: str) -> list[str]:
     expect(not routes["sft"] & routes["rl"], "sft and rl share no clip")
     expect(bool(routes["sft"]) and bool(routes["rl"]), "both routes have samples")
 
+    quality = json.loads((dataset / "quality.json").read_text("utf-8"))
+    expect(quality["samples"] >= 100 and bool(quality["gates"]), "quality.json holds figures and gates")
+    unsound = {"unchecked_leaks", "unchecked_evidence", "shared_speakers", "shared_recordings", "sft_rl_clips"}
+    expect(not unsound & {*quality["failed"], *quality["not_measured"]}, f"these gates are passed: {sorted(unsound)}")
+    asked = [s for task in TASKS for s in rows(dataset, task) if s["audio_contribution"] or s["judge_score"]]
+    expect(not asked, "nothing is said about what only a language model could have told")
+
     space = open_run(str(run), load("cpqa", profile="offline", overrides={"stages.ingest.input": str(CLIPS)}))
     rejects = all_rejects(space.plan, space.store).to_pylist()
     expect(

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from datagen.config import load
+from datagen.layers import available
 from datagen.readers.config import Format
 
 ROOT = Path(__file__).parent.parent
@@ -36,9 +37,24 @@ def test_a_recipe_on_a_page_is_valid(text: str, tmp_path: Path) -> None:
     load(str(file))
 
 
+#: What settings of a language model are said beside: one alone names no server.
+SERVER = ["llm.server=endpoint", "llm.urls=[http://host:8000/v1]", "llm.model=NAME"]
+
+
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_a_setting_on_a_page_is_valid(setting: str) -> None:
-    load("cpqa", profile="offline", sets=[setting])
+    if setting.startswith(("llm.", "stages.scenario", "stages.judge", "stages.blind")):
+        load(
+            "full", profile="embedded", sets=[setting] if setting.startswith("llm.server=vllm") else [*SERVER, setting]
+        )
+    else:
+        load("cpqa", profile="offline", sets=[setting])
+
+
+def test_every_recipe_and_profile_is_on_the_page_about_them() -> None:
+    page = (ROOT / "docs" / "recipes.md").read_text("utf-8")
+    assert [name for name in available() if f"\n## `{name}`" not in page] == []
+    assert [name for name in available("profile") if f"\n| `{name}` |" not in page] == []
 
 
 def test_links_between_pages_lead_somewhere() -> None:
