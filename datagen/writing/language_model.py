@@ -279,6 +279,8 @@ def _candidate(call: _Call, chosen: _Call, record: Record) -> dict[str, Any]:
     evidence, which the row has only once."""
     texts = {name: (call.row or {}).get(name) for name in ("reasoning", "answer", "response", "response_style")}
     found = call.findings
+    if any(finding.check == "markup" for finding in found):  # what could steer a reader is not passed on at all
+        texts = dict.fromkeys(texts)
     if call.sound and call is not chosen:
         found = checks.check(rows.seal({**(chosen.row or {}), **texts}, record), record, rows.LANGUAGE)
     return {**texts, "finding": found[0].error_class if found else None}

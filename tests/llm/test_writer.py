@@ -264,6 +264,16 @@ def test_all_candidates_are_kept_and_the_first_sound_one_is_the_row_s(clips):
     assert {row["sample_id"] for row in rows(again)} >= {row["sample_id"] for row in found}
 
 
+def test_a_candidate_that_could_steer_a_reader_is_not_passed_on(clips):
+    def sometimes(body):
+        return author(body) if body["seed"] % 2 else marking(body)
+
+    out, _ = written(clips, answering=sometimes, tasks=["reasoning", "response"], candidates=4)
+    refused = [each for row in rows(out) for each in row["candidates"] if each["finding"] == "Markup"]
+    assert len(refused) > 20 and not any(each["reasoning"] or each["response"] for each in refused)
+    assert "im_start" not in str(rows(out))
+
+
 def test_candidates_are_for_replies_and_reasoning_only(clips):
     out, _ = written(clips.slice(0, 6), candidates=3)
     for row in rows(out):

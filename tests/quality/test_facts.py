@@ -141,3 +141,28 @@ def test_a_tagger_s_sounds_are_facts_where_it_is_sure_and_its_windows_are_no_tim
     assert facts.from_row(row | {"events": [said]}).events == (facts.Span("sigh", 0.5, 0.9),)
     shown = json.loads(facts.context(facts.from_row(row | {"events": [*heard, said]})))
     assert shown["events"] == [["laughter"], ["sigh", 0.5, 0.9]]
+
+
+def test_emotions_by_the_second_are_shown_with_the_label_they_belong_to(row):
+    windows = [{"start": 0.0, "end": 1.5, "label": "sad", "score": 0.7}, {"start": 1.5, "end": 3.0, "label": "happy",
+               "score": 0.9}]  # fmt: skip
+    scores = [{"label": "happy", "score": 0.8}, {"label": "sad", "score": 0.15}, {"label": "angry", "score": 0.01}]
+    own = {**row, "label_source": "pseudo", "emotion_timeline": windows, "emotion_scores": scores}
+    record = facts.from_row(own)
+    assert record.scores == (("happy", 0.8), ("sad", 0.15))
+    shown = json.loads(facts.context(record))
+    assert shown["emotion_timeline"] == [{"start": 0.0, "end": 1.5, "label": "sad"},
+                                         {"start": 1.5, "end": 3.0, "label": "happy"}]  # fmt: skip
+    assert "emotion_scores" not in shown
+    assert "emotion_timeline" not in json.loads(facts.context(record, frozenset({"emotion"})))
+    given = facts.from_row({**own, "label_source": "gold"})
+    assert not given.has("emotion_timeline") and not given.has("emotion_scores")
+
+
+def test_a_contrast_group_holds_the_clip_s_own_emotion_and_another(row):
+    emotions = sorted({row["emotion"], "sad", "happy", "other"})
+    known = facts.from_row({**row, "contrast_emotions": emotions, "contrast_question": 'Say "this" <|x|>'})
+    assert row["emotion"] in known.contrast.emotions and "other" not in known.contrast.emotions
+    assert known.contrast.question == "Say 'this' ‹¦x¦›"
+    assert facts.from_row({**row, "contrast_emotions": [row["emotion"]]}).contrast is None
+    assert facts.from_row({**row, "contrast_group_id": None}).contrast is None
