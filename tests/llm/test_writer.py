@@ -14,11 +14,12 @@ from datagen import tables
 from datagen.files import Files
 from datagen.llm.journal import Journal
 from datagen.quality import checks, contrast_replies, facts
+from datagen.stages.verify import Verify
 from datagen.stages.write import DEFAULT_COUNTS, Write, WriteConfig
 from datagen.testing.llm_server import Faults
 from datagen.testing.llm_server.inventing import ECHO
 from datagen.testing.llm_writer import author, read
-from datagen.testing.records import CLIP_SCHEMA, clip_rows, clip_table
+from datagen.testing.records import CLIP_SCHEMA, clip_rows, clip_table, joined
 from tests.llm.writing import PATIENT, rows, written
 
 
@@ -50,6 +51,12 @@ def test_every_task_mode_and_type_is_written_and_accepted(clips, calm):
     records = {row["clip_id"]: facts.from_row(row) for row in clips.to_pylist()}
     assert all(checks.check(row, records[row["clip_id"]]) == [] for row in found)
     assert {row["writer"] for row in found} == {"fake"}
+
+
+def test_verify_refuses_nothing_of_it(clips, calm):
+    several = written(clips.slice(0, 8), candidates=2)[0]
+    for out in (calm, several):
+        assert Verify().process(joined(out.created["samples"], clips)).rejects == []
 
 
 def test_slots_are_accounted_for(calm):
