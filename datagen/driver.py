@@ -482,8 +482,8 @@ class Driver:
         """Refuse what can never run before the phase starts, and make room for what is new in it."""
         wanted = {spec.name: spec for spec in map(self._spec, names)}
         self.fleet.admit(names, list(wanted.values()))
-        if not self._opened.issuperset(wanted):  # those of other phases would sit on cores that the new ones wait for
-            self._close(self._opened - set(wanted))
+        if not self._opened.issuperset(wanted):  # what is open would sit on cores that the new ones wait for
+            self._close(set(self._opened))
 
     def _close_pools(self, names: list[str]) -> None:
         """Give back what later phases do not use, so that GPU models can take turns."""

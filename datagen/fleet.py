@@ -160,7 +160,7 @@ class Fleet:
         ]
 
     def _pool(self, settings: LlmConfig, gpus: float, replicas: int) -> PoolSpec:
-        wants = Resources(cpus=1.0, gpus=gpus, workers=replicas)
+        wants = Resources(cpus=0.0, gpus=gpus, workers=replicas)  # nobody may have to wait for a CPU that it holds
         return PoolSpec(f"llm-{settings.group}", functools.partial(make_worker, self._files.url), wants)
 
     # -- while it goes on ----------------------------------------------------------------------------------------
@@ -245,7 +245,8 @@ class Fleet:
         tasks = [Replica(group.settings, number, group.gpus, executor.address()) for number in range(group.replicas)]
         if executor.side_by_side:
             executor.open(group.pool)
-            for task in tasks:
+            group.replicas = min(group.replicas, executor.workers(group.pool.name))
+            for task in tasks[: group.replicas]:
                 self._submit(group, task)
             return
         first = sum(each.all_gpus for each in self._groups.values() if each.threads)
@@ -257,8 +258,6 @@ class Fleet:
             thread.start()
 
     def _submit(self, group: _Group, task: Replica) -> None:
-        if not self._make().room(group.pool.name):  # fewer fit than were asked for; that was said when it was admitted
-            return
         self._next_task -= 1  # the driver's own count upwards
         group.tasks[self._next_task] = task
         self._make().submit(group.pool.name, Task(self._next_task, task, exclusive=True))

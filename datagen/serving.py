@@ -10,6 +10,7 @@ llm/logs/<group>-<n>.log     what a server says; of a run that is not on a local
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -100,7 +101,7 @@ def replica(
         if server is None:
             files.delete(name)
         else:
-            files.write_json(name, {"url": server[0], "pid": server[1]})
+            files.write_json(name, {"url": server[0], "pid": server[1], "owner": os.getpid()})
 
     purse = Purse(files, SPENT)
     try:

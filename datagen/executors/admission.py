@@ -102,7 +102,7 @@ def plan(pools: Sequence[PoolSpec], machines: Sequence[Machine]) -> dict[str, Sh
 
     ``resources.workers`` is a ceiling. Where the pools' first workers claim more CPUs than there are, all claims
     shrink by the same factor (see ``check``); so do claims of memory that is only expected, not reserved. A worker
-    that claims nothing counts as one CPU here, so that "as many as fit" stays finite.
+    that claims nothing and has no ceiling counts as one CPU here, so that "as many as fit" stays finite.
     """
     total = sum(machine.cpus for machine in machines)
     asked = sum(pool.resources.cpus for pool in pools)
@@ -120,7 +120,8 @@ def plan(pools: Sequence[PoolSpec], machines: Sequence[Machine]) -> dict[str, Sh
     while growing:
         still = []
         for pool in growing:
-            claim = cpus[pool.name] or (0.0 if pool.resources.fixed_gpus else 1.0)
+            finite = pool.resources.fixed_gpus or pool.resources.workers
+            claim = cpus[pool.name] or (0.0 if finite else 1.0)
             if _place((claim, pool.resources.fixed_gpus, memory[pool.name]), free):
                 workers[pool.name] += 1
                 if workers[pool.name] != pool.resources.workers:

@@ -131,6 +131,10 @@ class Executor(ABC):
         """
 
     @abstractmethod
+    def workers(self, pool: str) -> int:
+        """How many workers an open pool has at most: what was asked for, or fewer where no more fit."""
+
+    @abstractmethod
     def room(self, pool: str) -> int:
         """How many more tasks ``submit`` takes now: workers x in-flight cap, minus what is under way."""
 

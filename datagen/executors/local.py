@@ -63,6 +63,9 @@ class LocalExecutor(Executor):
             self._pools[pool.name] = pool
             self._queued[pool.name] = 0
 
+    def workers(self, pool: str) -> int:
+        return 1
+
     def room(self, pool: str) -> int:
         return self._in_flight - self._queued[pool]
 

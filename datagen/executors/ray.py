@@ -115,6 +115,9 @@ class RayExecutor(Executor):
         self._pools[pool.name] = opened
         self._launch(opened)
 
+    def workers(self, pool: str) -> int:
+        return self._pools[pool].planned
+
     def room(self, pool: str) -> int:
         of = self._pools[pool]
         return max(0, of.planned * self._in_flight - of.under_way)

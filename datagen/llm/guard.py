@@ -77,6 +77,7 @@ def end(session: int, under: int | None = None, *, grace_s: float = GRACE_S, mos
     start = time.monotonic()
     if grace_s > 0 and session in members(session, under):
         _kill(session, signal.SIGTERM)
+        _kill(session, signal.SIGCONT)  # one that is stopped would not hear it
         while session in members(session, under) and time.monotonic() < start + grace_s:
             time.sleep(0.01)
     if not Path("/proc").is_dir():
