@@ -19,16 +19,7 @@ CLIPS = folder("examples") / "clips"
 #: One sentence said in eight ways, another speaker's readings, and one whose words nobody gave.
 TAKEN = ("thorsten/emotional_", "thorsten/neutral_", "librispeech/1272", "librispeech/3080")
 #: Small shards, so that there are several.
-SETS = (
-    "shards.rows=5",
-    "executor.kind=local",
-    "stages.write.candidates=2",
-    "stages.write.withheld_share=0.5",
-    "stages.write.writer=llm",
-    "stages.blind={}",
-    "stages.judge={}",
-    "stages.scenario={}",
-)
+SETS = ("shards.rows=5", "executor.kind=local", "stages.write.candidates=2", "stages.write.withheld_share=0.5")
 
 
 def recipe(source: Path, *sets: str, name: str = "full") -> Recipe:
