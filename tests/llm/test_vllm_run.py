@@ -14,16 +14,15 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from datagen.llm.settings import LlmConfig
 
-from .whole_run import conserved, go_on, journalled, prepare, samples
+from .whole_run import conserved, go_on, journalled, samples
 
 FEW = ("stages.write.tasks=[classification,response]", "stages.write.modes=[implicit]", "stages.write.candidates=1",
        "llm.in_flight=32")  # fmt: skip
 READING = (*FEW, "stages.scenario=null", "stages.write.writer=template", "stages.judge.tasks=[response]",
-           "stages.judge.votes=1", "stages.judge.max_tokens=1000", "stages.judge.criteria=[content,fluency]")  # fmt: skip
+           "stages.judge.votes=1", "stages.judge.max_tokens=1000",
+           "stages.judge.criteria=[content,fluency]")  # fmt: skip
 
 
 def started(settings: LlmConfig) -> tuple[str, ...]:
@@ -32,11 +31,6 @@ def started(settings: LlmConfig) -> tuple[str, ...]:
     return ("llm.server=vllm", f"llm.model={settings.model}", "llm.licence=Apache-2.0",
             f"llm.vllm.python={vllm.python}", f"llm.vllm.args={json.dumps(vllm.args)}",
             f"llm.vllm.env={json.dumps(vllm.env)}", f"llm.vllm.ready_s={vllm.ready_s}")  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory, vllm_settings: LlmConfig) -> Path:
-    return prepare(tmp_path_factory.mktemp("whole"), *started(vllm_settings), *READING)
 
 
 def test_nonsense_in_the_right_shape_is_refused(prepared, tmp_path, vllm_settings, vllm_url) -> None:

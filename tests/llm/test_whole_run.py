@@ -16,7 +16,7 @@ from datagen.testing.llm_scenarios import scene_author
 from datagen.testing.llm_server import FAULTS, Faults, Server
 from datagen.testing.llm_writer import author
 
-from .whole_run import conserved, go_on, journalled, prepare, samples
+from .whole_run import conserved, go_on, journalled, samples
 
 MIND = either(scene_author(), solver(), judge(), author)
 #: Columns that say how it went, not what came out.
@@ -32,15 +32,9 @@ def asked(server: Server) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory):
     with Server(answering=MIND) as server:
-        return prepare(tmp_path_factory.mktemp("whole"), *asked(server))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(prepared: Path):
-    with Server(answering=MIND) as server:
-        space = go_on(prepared, prepared.parent / "calm", *asked(server), *PATIENT)
+        space = go_on(prepared, tmp_path_factory.mktemp("calm") / "run", *asked(server), *PATIENT)
         return space, samples(space, HOW)
 
 
