@@ -43,6 +43,8 @@ def _figures(part: pa.Table) -> dict[str, Any]:
 
     ``chance`` and ``majority`` are over the same samples as ``text_accuracy``, or as ``question_accuracy`` where there
     is none; ``majority`` is the accuracy of always saying the commonest label of what is asked for (emotion, ...).
+    Differences are taken sample by sample, so that both sides are of the same samples: ``*_excess`` is what lies above
+    chance, ``evidence_gain`` what a rationale's evidence recovers above its words.
     """
     asked = part.filter(pc.is_valid(part["blind_chance"]))
     scored = asked.filter(pc.is_valid(asked["blind_text_accuracy"]))
@@ -52,10 +54,13 @@ def _figures(part: pa.Table) -> dict[str, Any]:
     return {
         "samples": asked.num_rows,
         "question_accuracy": mean(asked["blind_question_accuracy"]),
+        "question_excess": _difference(asked, "blind_question_accuracy", "blind_chance"),
         "text_accuracy": mean(asked["blind_text_accuracy"]),
+        "text_excess": _difference(asked, "blind_text_accuracy", "blind_chance"),
         "evidence_accuracy": mean(asked["evidence_accuracy"]),
         # Of the same rationales: what their words alone recover.
         "evidence_text_accuracy": mean(scored.filter(pc.is_valid(scored["evidence_accuracy"]))["blind_text_accuracy"]),
+        "evidence_gain": _difference(asked, "evidence_accuracy", "blind_text_accuracy"),
         "chance": mean(base["blind_chance"]),
         "majority": _majority(base),
         "weak": weak,
@@ -63,6 +68,11 @@ def _figures(part: pa.Table) -> dict[str, Any]:
         "unknown": asked.num_rows - weak - strong,
         "strong_share": share(strong, weak + strong),
     }
+
+
+def _difference(part: pa.Table, what: str, above: str) -> float | None:
+    """Mean over the samples that have both."""
+    return mean(pc.subtract(part[what], part[above]))
 
 
 def _majority(part: pa.Table) -> float | None:

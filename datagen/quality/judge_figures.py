@@ -25,8 +25,7 @@ def summary(samples: pa.Table) -> dict[str, Any]:
         samples: ``COLUMNS``, and those of ``BY`` that there are; any part of a run.
     """
     names = [name for name in BY if name in samples.column_names]
-    table = samples.select([*COLUMNS, *names])
-    table = table.append_column("length", _length(table))
+    table = samples.select(["task", *tables.JUDGE.names, *names]).append_column("length", _length(samples))
     return {
         **_figures(table),
         "reasons": counts(table["judge_reason"]),

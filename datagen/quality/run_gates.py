@@ -50,7 +50,7 @@ class Gates(BaseModel):
 
 @dataclass(frozen=True)
 class _Gate:
-    path: str  #: of the figure, by dots; "a - b" for a difference
+    path: str  #: of the figure, by dots
     rule: Literal["<=", ">="]
     without: str  #: why there may be no figure
 
@@ -59,15 +59,13 @@ _BLIND, _JUDGE = "nothing was solved blind (stage blind)", "nothing was judged (
 GATES: dict[str, _Gate] = {
     "unchecked_leaks": _Gate("leaks.unchecked_share", "<=", "nothing was verified (stage verify)"),
     "unchecked_evidence": _Gate("grounding.unchecked_share", "<=", "nothing was verified (stage verify)"),
-    "question_excess": _Gate("blind.question_accuracy - blind.chance", "<=", _BLIND),
-    "rl_text_excess": _Gate("rl.blind.text_accuracy - rl.blind.chance", "<=", f"no RL sample, or {_BLIND}"),
+    "question_excess": _Gate("blind.question_excess", "<=", _BLIND),
+    "rl_text_excess": _Gate("rl.blind.text_excess", "<=", f"no RL sample, or {_BLIND}"),
     "strong_share": _Gate("blind.strong_share", ">=", _BLIND),
     "option_position_p": _Gate("option_positions.p", ">=", "no sample, or too few, with a closed list of options"),
     "voice_tells_share": _Gate("contrast.voice_tells_share", ">=", "words were held against no voice (text_emotion)"),
     "contrast_clip_share": _Gate("contrast.clip_share", ">=", "there are no clips"),
-    "evidence_gain": _Gate(
-        "rationales.evidence_accuracy - rationales.text_accuracy", ">=", f"no reasoning, or {_BLIND}"
-    ),
+    "evidence_gain": _Gate("rationales.evidence_gain", ">=", f"no reasoning whose words are known, or {_BLIND}"),
     "regenerate_rate": _Gate("grounding.regenerate_rate", "<=", "the writer does not count its attempts"),
     "gold_ece": _Gate("labels.gold.ece", "<=", "too few clips with both a corpus's label and a model's scores"),
     "gold_precision": _Gate("labels.gold.precision", ">=", "no clip with both a corpus's label and a model's"),
@@ -97,7 +95,7 @@ def evaluate(figures: Mapping[str, Any], gates: Gates) -> list[dict[str, Any]]:
     ``why`` it was not measured, else None."""
     found = []
     for name, gate in GATES.items():
-        threshold, value = getattr(gates, name), _value(figures, gate.path)
+        threshold, value = getattr(gates, name), _at(figures, gate.path)
         if value is None:
             verdict = UNMEASURED
         elif threshold is None:
@@ -110,13 +108,6 @@ def evaluate(figures: Mapping[str, Any], gates: Gates) -> list[dict[str, Any]]:
              "verdict": verdict, "why": why}
         )  # fmt: skip
     return found
-
-
-def _value(figures: Mapping[str, Any], path: str) -> float | None:
-    parts = [_at(figures, each) for each in path.split(" - ")]
-    if any(part is None for part in parts):
-        return None
-    return parts[0] if len(parts) == 1 else round(parts[0] - parts[1], 4)  # type: ignore[operator]
 
 
 def _at(figures: Mapping[str, Any], path: str) -> float | None:

@@ -79,6 +79,7 @@ def summary(samples: pa.Table, repeats: pa.Array, gates: Gates) -> dict[str, Any
         "rationales": {
             "evidence_accuracy": blind["evidence_accuracy"],
             "text_accuracy": blind["evidence_text_accuracy"],
+            "evidence_gain": blind["evidence_gain"],
             "label_withheld": _share_of(used, "reasoning", "label_withheld"),
         },
         "contrast": set_figures.contrast(clips, used),

@@ -133,7 +133,7 @@ def test_the_rejects_of_the_run_are_counted_by_what_they_are_complaints_about():
 
 
 def verdict(name, value, **gates):
-    path = GATES[name].path.split(" - ")[0].split(".")
+    path = GATES[name].path.split(".")
     found = value
     for step in reversed(path):
         found = {step: found}
@@ -153,13 +153,15 @@ def test_a_gate_without_threshold_only_tells():
     assert verdict("neutral_share", None)["verdict"] == "not measured"
 
 
-def test_a_gate_on_a_difference_needs_both():
-    found = {"blind": {"question_accuracy": 0.4, "chance": 0.25}}
-    gate = next(each for each in evaluate(found, Gates()) if each["name"] == "question_excess")
-    assert (gate["value"], gate["verdict"]) == (0.15, "fail")
-    del found["blind"]["chance"]
-    gate = next(each for each in evaluate(found, Gates()) if each["name"] == "question_excess")
-    assert gate["verdict"] == "not measured"
+def test_differences_are_of_the_same_samples():
+    """Of two wordless clips the questions are solved by nobody; chance must be theirs, not that of clips with words."""
+    worded = {"blind_question_accuracy": 0.2, "blind_text_accuracy": 0.2, "blind_chance": 0.2, "evidence_accuracy": 0.4}
+    wordless = {"blind_question_accuracy": 0.5, "blind_chance": 0.5, "evidence_accuracy": 0.0}
+    rows = [{"task": "reasoning", "route": "rl", **each} for each in (worded, wordless, wordless)]
+    gates = {each["name"]: each["value"] for each in figures(rows)["gates"]}
+    assert (gates["question_excess"], gates["rl_text_excess"], gates["evidence_gain"]) == (0.0, 0.0, 0.2)
+    alone = {each["name"]: each["verdict"] for each in figures(rows[1:])["gates"]}
+    assert (alone["question_excess"], alone["evidence_gain"]) == ("pass", "not measured")
 
 
 def test_an_unknown_gate_is_refused():
