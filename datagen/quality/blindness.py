@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from datagen import tables
-from datagen.llm.dice import Dice
+from datagen.quality.dice import Dice
 from datagen.quality.facts import ANSWERABLE, GROUP, SEXES, Record
 from datagen.quality.leak import without_options
 

@@ -16,11 +16,11 @@ from pydantic import Field, field_validator
 
 from datagen import tables
 from datagen.errors import UsageError
-from datagen.llm import instructions, prompts, template
+from datagen.llm import instructions, prompts
 from datagen.llm.settings import LlmConfig
 from datagen.quality import checks, facts
 from datagen.stage import Drop, Kind, Output, Provenance, Reject, Stage, StageConfig
-from datagen.writing import contrast
+from datagen.writing import contrast, template
 from datagen.writing.language_model import LanguageModelWriter, Manner
 
 Task = Literal["classification", "qa", "reasoning", "response", "caption"]

@@ -19,7 +19,7 @@ from functools import cache
 from typing import Any
 
 from datagen.llm import instructions
-from datagen.llm.dice import Dice
+from datagen.quality.dice import Dice
 
 Answering = Callable[[Mapping[str, Any]], Any]
 

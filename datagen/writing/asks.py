@@ -13,9 +13,9 @@ from dataclasses import field as attribute
 from typing import Any
 
 from datagen import tables
-from datagen.llm.dice import Dice
 from datagen.quality import facts, lexicon
 from datagen.quality.cues import standing, weigh
+from datagen.quality.dice import Dice
 from datagen.quality.facts import ANSWERABLE, Record
 from datagen.quality.grounding import bare, is_quoted_from, runs
 

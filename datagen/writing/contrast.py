@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from datagen.llm.dice import Dice
 from datagen.quality import lexicon, variants
+from datagen.quality.dice import Dice
 from datagen.quality.facts import ANSWERABLE, Contrast, Record
 from datagen.writing import rows
 from datagen.writing.asks import Ask

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from datagen.llm.dice import Dice
 from datagen.llm.instructions import Instructed
 from datagen.quality import checks
 from datagen.quality.checks import Finding
 from datagen.quality.claims import split_quotes
+from datagen.quality.dice import Dice
 from datagen.quality.facts import GROUP, NUMBER_FIELDS, Record
 from datagen.quality.grounding import evidence as ungrounded
 from datagen.writing import contrast, rows

@@ -12,11 +12,11 @@ from typing import Any
 
 from datagen.llm.answers import Answer, Failure, Outcome
 from datagen.llm.asking import Asker
-from datagen.llm.dice import Dice
 from datagen.llm.instructions import Instructed, data
 from datagen.llm.request import Request, Sampling
 from datagen.quality import checks
 from datagen.quality.checks import Finding
+from datagen.quality.dice import Dice
 from datagen.quality.facts import Record
 from datagen.writing import contrast, rows
 from datagen.writing.drafts import Row, draft, plain, question_given

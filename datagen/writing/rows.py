@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from datagen import tables
-from datagen.llm.dice import Dice
 from datagen.quality import checks, facts
+from datagen.quality.dice import Dice
 from datagen.quality.facts import Record
 
 LANGUAGE = "en"  #: of all texts; quotations stay in the original

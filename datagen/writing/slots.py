@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from datagen import tables
-from datagen.llm.dice import Dice
+from datagen.quality.dice import Dice
 from datagen.quality.facts import GROUP, NUMBER_FIELDS, Record
 from datagen.writing import contrast, rows
 from datagen.writing.asks import Ask, plan

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from datagen.llm import instructions, prompts, template
+from datagen.llm import instructions, prompts
 from datagen.llm.answers import Blame, Failure
 from datagen.llm.asking import Asker
 from datagen.llm.settings import LlmConfig
@@ -18,6 +18,7 @@ from datagen.quality import facts
 from datagen.stages.write import DEFAULT_COUNTS, DEFAULT_MAX_TOKENS
 from datagen.tables import MODES, TASKS
 from datagen.testing.records import NULLABLE, clip_rows, without
+from datagen.writing import template
 from datagen.writing.language_model import LanguageModelWriter, Manner
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -6,9 +6,9 @@ import pytest
 
 from datagen.errors import UsageError
 from datagen.llm import instructions, prompts
-from datagen.llm.dice import Dice
 from datagen.quality import lexicon
 from datagen.quality.claims import extract, judge, split_quotes
+from datagen.quality.dice import Dice
 from datagen.quality.facts import ANSWERABLE, GROUP, Contrast, Record
 from datagen.tables import LEVELS, TASKS
 from datagen.writing import contrast

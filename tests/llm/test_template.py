@@ -9,12 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from datagen.llm import prompts, template
+from datagen.llm import prompts
 from datagen.quality import checks, facts
 from datagen.quality.claims import split_quotes
 from datagen.stages.write import DEFAULT_COUNTS
 from datagen.tables import LEVELS, MODES, QUESTION_TYPES, SAMPLES, TASKS
 from datagen.testing.records import NULLABLE, clip_rows, without
+from datagen.writing import template
 
 PROMPTS = prompts.load(prompts.folder("template"))
 ROWS = clip_rows(60, seed=4)

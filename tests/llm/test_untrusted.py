@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from jinja2 import meta
 
 from datagen import resources
-from datagen.llm import instructions, prompts, template
+from datagen.llm import instructions, prompts
 from datagen.quality import checks, facts
 from datagen.quality.claims import split_quotes
 from datagen.quality.untrusted import neutralise
 from datagen.stages.write import DEFAULT_COUNTS
 from datagen.tables import MODES
 from datagen.testing.records import clip_rows
+from datagen.writing import template
 from datagen.writing.shown import facts_of, slot_of
 from datagen.writing.slots import plan_clip
 

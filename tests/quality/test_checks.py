@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from datagen.llm import prompts, template
+from datagen.llm import prompts
 from datagen.quality import checks, facts, grounding, leak, lexicon, prose
 from datagen.quality.content import expected
 from datagen.quality.facts import Record, Span
 from datagen.stages.write import DEFAULT_COUNTS
 from datagen.tables import MODES, TASKS
 from datagen.testing.records import clip_rows
+from datagen.writing import template
 
 EN = lexicon.load("en")
 

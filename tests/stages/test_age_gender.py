@@ -204,8 +204,9 @@ def test_a_record_says_whose_word_the_sex_is(given: str, heard: str, sex: str, c
 
 def test_samples_name_the_column_they_rest_on() -> None:
     """The template writer's own samples: with the sex predicted, nothing rests on `sex`, and every check passes."""
-    from datagen.llm import prompts, template
+    from datagen.llm import prompts
     from datagen.stages.write import DEFAULT_COUNTS
+    from datagen.writing import template
 
     loaded = prompts.load(prompts.folder("template", None))
     named = set()

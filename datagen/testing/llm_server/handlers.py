@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from datagen.llm.dice import Dice
+from datagen.quality.dice import Dice
 from datagen.testing.llm_server import inventing
 from datagen.testing.llm_server.faults import Faults, Luck
 

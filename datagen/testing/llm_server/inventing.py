@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from datagen.llm.dice import Dice
+from datagen.quality.dice import Dice
 
 _SENTENCE = (
     "the voice rises at the end and then falls slowly while the pace stays even quiet words come with a pause "

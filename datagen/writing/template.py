@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from datagen import tables
-from datagen.llm.dice import Dice
 from datagen.llm.prompts import Prompt
 from datagen.quality import checks, facts
+from datagen.quality.dice import Dice
 from datagen.quality.facts import Record
 from datagen.writing import contrast, rows
 from datagen.writing.asks import NUMBER_OF, VOICE_LEVELS, Ask, evidence, plan
