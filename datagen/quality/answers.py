@@ -29,6 +29,8 @@ _TARGETS: dict[str, frozenset[str]] = {
     "content+voice": _VOICE,
 }
 _WHEN = re.compile(r"\b(when|time|how long)\b", re.IGNORECASE)
+_UNANSWERED = frozenset({"angry", "disgusted", "fearful"})  # feelings that no reply shares
+_MAX_STYLE = 12  # words: two or three adjectives, and what links them
 MIN_REASONING, MAX_REASONING = 50, 200  # words; a quotation counts as one
 
 
@@ -112,7 +114,7 @@ def answer(sample: Sample, record: Record, lexicon: Lexicon) -> Iterable[str]:
         if str(first["quote"]) not in (*quotes, *asked_quotes):
             yield "the answer does not hold the words of its first evidence item"
         if first["field"] == "words" and first["value"] and (_WHEN.search(question) or not quotes):
-            start, end = str(first["value"]).split("-")
+            start, _, end = str(first["value"]).partition("-")  # no two times: the check of the evidence says so
             if not 0 <= masked.find(start) <= masked.rfind(end):
                 yield "the answer does not give the times of its evidence, the start before the end"
             if asked_quotes and str(first["quote"]) not in asked_quotes:
@@ -164,6 +166,23 @@ def style(sample: Sample, record: Record, lexicon: Lexicon) -> Iterable[str]:
     for word, fits in found:
         if mood not in fits:
             yield f"the style '{word}' does not fit a speaker whose emotion is {record.get('emotion') or 'not known'}"
+    yield from _other_manners(sample["response_style"], mood, lexicon)
+
+
+def _other_manners(text: str, mood: str, lexicon: Lexicon) -> Iterable[str]:
+    """A style is what the voice is, not what it is not; and no voice replies in a feeling that the speaker does not
+    have, nor in anger, disgust or fear."""
+    rest = text
+    for pattern, _ in lexicon.styles:
+        rest = pattern.sub(" ", rest)
+    for token in lexicon.tokens(rest):
+        felt = token.item.means.get("emotion") if token.kind in ("emotion", "feeling") and token.item else None
+        if felt is not None and (mood not in felt or mood in _UNANSWERED):
+            yield f"the style names the feeling '{token.text}', in which one does not reply to this speaker"
+    if any(token.item is not None and token.item.negates for token in lexicon.tokens(text)):
+        yield f"the style '{text}' says how the voice is not"
+    if len(words(text)) > _MAX_STYLE:
+        yield f"the style has more than {_MAX_STYLE} words"
 
 
 def _has_label(field: str) -> bool:

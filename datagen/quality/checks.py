@@ -267,6 +267,8 @@ def _repetition(case: _Case) -> Iterable[str]:
 def _foreign(case: _Case) -> Iterable[str]:
     for text in case.texts:
         yield from prose.language(text.masked, case.words)
+    if case.sample["response_style"] is not None:
+        yield from prose.letters(case.sample["response_style"], case.words)
 
 
 def _withheld(case: _Case) -> frozenset[str]:

@@ -17,12 +17,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from datagen.quality.facts import GROUP, Record
-from datagen.quality.lexicon import CLAIM_KINDS, Lexicon, Token
+from datagen.quality.lexicon import CLAIM_KINDS, QUOTE_MARK, Lexicon, Token
 from datagen.quality.scope import elsewhere
 
 _QUOTE = re.compile(r'"([^"]*)"|“([^”“]*)”')
-#: Stands for a quotation in masked text; no word, and a sentence may end with it.
-QUOTE_MARK = "\N{LOW LINE}"
 _NOUNS = frozenset({"noun", "voice"})
 _ANYWHERE = frozenset({"cue", "relation"})
 _PARTS = frozenset(",:–—(")

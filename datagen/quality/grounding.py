@@ -16,9 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from datagen.quality.claims import QUOTE_MARK
 from datagen.quality.facts import GROUP, NUMBER_FIELDS, Record, Span, format_span, format_time
-from datagen.quality.lexicon import Lexicon
+from datagen.quality.lexicon import QUOTE_MARK, Lexicon
 
 Evidence = Sequence[Mapping[str, Any]]
 

@@ -18,6 +18,8 @@ import yaml
 _FOLDER = Path(__file__).parent / "lexicons"
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)?|[^\W\d_][\w'-]*|\S")
 _APOSTROPHES = str.maketrans("’ʼ", "''")
+#: Stands for a quotation in masked text; no word, and a sentence may end with it.
+QUOTE_MARK = "\N{LOW LINE}"
 _OWN = "POSS"  # in an entry: any word of the section ``possessives``
 _VALENCE = {"negative": "low", "positive": "high"}  # neutral is no level: a voice may be surprised at medium valence
 _MOST_WORDS = 65_536  # words whose entries are kept at hand

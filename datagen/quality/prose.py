@@ -10,17 +10,18 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from datagen.quality.claims import QUOTE_MARK
-from datagen.quality.lexicon import Lexicon
+from datagen.quality.lexicon import QUOTE_MARK, Lexicon
 from datagen.quality.untrusted import neutralise
 
 MIN_FUNCTION_WORDS = 1 / 7  # share; English prose has about a half, other languages hardly any
-_MIN_WORDS = 8  # shorter texts say too little about their language
+_MIN_WORDS = 8  # shorter texts say little about their language,
+_FEW = 5  # and from so many on something
 _NGRAM, _MAX_SAME = 4, 2
 _WORD = re.compile(r"[^\W\d_][\w'-]*")
 #: Straight quotation marks are our own; ``neutralise`` is for data, where they may not be.
 _QUOTATION_MARKS = str.maketrans(dict.fromkeys('"“”', "'"))
 _ROLE = re.compile(r"(?:^|[.!?\n]\s*)(?:assistant|user|human|system)\s*:", re.IGNORECASE)
+_LINK = re.compile(r"https?://\S*|\bwww\.\S*", re.IGNORECASE)
 _SENTENCE = re.compile(r"[^.!?;]+")
 
 
@@ -43,6 +44,8 @@ def markup(text: str) -> Iterable[str]:
     if (harmless := neutralise(straight)) != " ".join(straight.split()):
         sign = next((a for a, b in zip(straight, harmless, strict=False) if a != b), "")
         yield f"the text holds '{sign}', a sign of markup"
+    if match := _LINK.search(text):
+        yield f"the text holds '{match[0]}', where a reader would be led"
     if match := _ROLE.search(text):
         yield f"the text holds '{match[0].strip()}', as a transcript of a chat does"
 
@@ -71,9 +74,23 @@ def repetition(masked: str) -> Iterable[str]:
             yield f"the words '{' '.join(gram)}' stand there {count} times"
 
 
+def letters(masked: str, lexicon: Lexicon) -> Iterable[str]:
+    """Every letter is Latin, as in all languages with word lists: a look-alike would hide a word from them."""
+    if strange := next((char for char in masked if not char.isascii() and _is_foreign(char)), None):
+        yield f"the text holds '{strange}', which is no letter of language '{lexicon.language}'"
+
+
 def language(masked: str, lexicon: Lexicon) -> Iterable[str]:
+    """As many function words as prose has; in a few words, one."""
+    yield from letters(masked, lexicon)
     tokens = words(masked)
-    if len(tokens) >= _MIN_WORDS:
-        share = sum(token in lexicon.function_words for token in tokens) / len(tokens)
-        if share < MIN_FUNCTION_WORDS:
-            yield f"the text does not read like language '{lexicon.language}'"
+    known = sum(token in lexicon.function_words for token in tokens)
+    if (len(tokens) >= _MIN_WORDS and known < MIN_FUNCTION_WORDS * len(tokens)) or (len(tokens) >= _FEW and not known):
+        yield f"the text does not read like language '{lexicon.language}'"
+
+
+def _is_foreign(char: str) -> bool:
+    """A letter of another script, or a picture."""
+    return (char > "\u2000" and unicodedata.category(char) == "So") or (
+        char.isalpha() and not unicodedata.name(char, "").startswith("LATIN")
+    )

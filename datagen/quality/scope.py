@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from datagen.quality.lexicon import CLAIM_KINDS, Lexicon, Token, Words
+from datagen.quality.lexicon import CLAIM_KINDS, QUOTE_MARK, Lexicon, Token, Words
 
 _MARKS = frozenset(":–—()")
 _NEAR = 5  # most tokens between a coloured word and the voice it colours
@@ -116,12 +116,13 @@ def _back(sentence: Sequence[Token], index: int, lexicon: Lexicon) -> bool:
     if token.text in lexicon.manner:
         heads = [at for at, word in enumerate(following) if word.kind in _HEADED]
         return bool(heads) and all(word.kind != "about" and word.text != "," for word in following[: heads[0]])
-    return (
-        token.kind == "joiner"
-        and bool(following)
-        and following[0].kind in CLAIM_KINDS
-        and _is_verb(following[0], lexicon)
-    )
+    if token.kind != "joiner" or not following:
+        return False
+    if sentence[index - 1].text == QUOTE_MARK:
+        return True  # "asks to _ and": what is reported was quoted, and the writer goes on in words of his own
+    if following[0].text in lexicon.senses and following[0].text.endswith(lexicon.verb_endings):
+        return True  # "... and sounds"
+    return following[0].kind in CLAIM_KINDS and _is_verb(following[0], lexicon)
 
 
 def _is_verb(token: Token, lexicon: Lexicon) -> bool:

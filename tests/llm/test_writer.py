@@ -171,6 +171,19 @@ def test_invented_evidence_gets_nothing_through(clips):
     assert slots(out)["write_given_up_UngroundedEvidence"] > 50
 
 
+@pytest.mark.parametrize("times", ["0.10-0.20-0.30", "from 0.10 to 0.90", "0.20", "-", ""])
+def test_times_that_are_none_are_refused_like_any_other_evidence(clips, times):
+    def mistimed(body):
+        answer = author(body)
+        for item in answer.get("evidence", []):
+            item["value"] = times if item["quote"] else item["value"]
+        return {**answer, "question": "When is this said?"}
+
+    out, _ = written(clips.slice(0, 8), answering=mistimed, retries=0, tasks=["qa"])
+    assert out.created["samples"].num_rows
+    assert not any(item["value"] == times for row in rows(out) for item in row["evidence"])
+
+
 def test_contradictions_get_nothing_through(clips, calm):
     out, _ = written(clips, answering=contradicting, retries=0)
     truths = {row["sample_id"]: row for row in rows(calm)}

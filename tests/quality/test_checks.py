@@ -184,7 +184,17 @@ def test_questions_about_the_wording_are_worked_out(question, quotes, answer):
 
 
 @pytest.mark.parametrize(
-    "text", ["<b>Loud.</b>", "```json", "{{ x }}", "[INST] Go.", "Assistant: no.", "It is. User: yes."]
+    "text",
+    [
+        "<b>Loud.</b>",
+        "```json",
+        "{{ x }}",
+        "[INST] Go.",
+        "Assistant: no.",
+        "It is. User: yes.",
+        "See https://example.org/x.",
+        "See www.example.org.",
+    ],
 )
 def test_markup_is_refused(text):
     assert list(prose.markup(text))
@@ -216,3 +226,40 @@ def test_prose_rules():
     assert list(prose.language("Die Stimme klingt heute sehr ruhig und ganz gelassen.", EN))
     assert not list(prose.language("The voice is calm and the words come one by one.", EN))
     assert list(prose.boilerplate("Well, as an AI language model I like it.", EN))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The speaker sounds f\u0435arful here.",  # a Cyrillic e
+        "It is \uff4c\uff4f\uff55\uff44 and clear.",  # fullwidth
+        "That is great! \U0001f600",
+        "Wie klingt diese Stimme hier?",
+    ],
+)
+def test_a_few_foreign_words_and_one_foreign_letter_are_refused(text):
+    assert list(prose.language(text, EN))
+
+
+@pytest.mark.parametrize("text", ["Fearful.", "A caf\u00e9 na\u00efve \u2013 it is 21 \u00b0.", "Sure, happy Monday!"])
+def test_short_english_is_english(text):
+    assert not list(prose.language(text, EN))
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        "{}, and furious",
+        "{}, horrified",
+        "{}, not patient",
+        "{}, with some c\u043elour",
+        "{}" + " and slow" * 12,
+    ],
+)
+def test_a_style_names_manners_only(pair, style):
+    record, rows = pair
+    row = next(row for row in rows if row["task"] == "response")
+    assert not errors(row, record)
+    changed = {**row, "response_style": style.format(row["response_style"])}
+    assert errors(changed, record) & {"WrongStyle", "WrongLanguage"}
+    assert "WrongStyle" not in errors({**row, "response_style": "lively, warm, delighted"}, record)

@@ -153,6 +153,8 @@ ELSEWHERE = {
 #: Nor here, and something is.
 OF_THE_VOICE = {
     "answer": """
+        The speaker asks someone to "close the door" and the voice is loud.
+        The speaker asks somebody to close the door and sounds cheerful.
         The speaker murmurs the last word.
         Each syllable is dragged out.
         A booming announcement.
