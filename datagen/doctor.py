@@ -16,8 +16,10 @@ from typing import get_args
 from rich.console import Console
 from rich.markup import escape
 
-from datagen import __version__
+from datagen import __version__, serving
 from datagen.errors import DatagenError
+from datagen.llm.server import interpreter
+from datagen.llm.settings import LlmConfig, VllmConfig
 from datagen.models import manifest
 from datagen.registry import stage_class, stage_names
 
@@ -66,6 +68,7 @@ def show() -> None:
     found = gpus()
     for line in [*found, torch_sees()] if found else ["no GPU found (nvidia-smi)"]:
         console.print(f"  {escape(line)}")
+    console.print(f"  {escape(server())}")
     console.print("  Ray: one is started in this process when a run needs it; --ray-address names a cluster instead")
 
 
@@ -99,6 +102,17 @@ def gpus() -> list[str]:
     except (subprocess.SubprocessError, OSError):
         return []
     return [line.strip() for line in found.stdout.splitlines() if line.strip()]
+
+
+def server() -> str:
+    """Which vLLM the run would start, and its version, read from its folder: importing it would take seconds."""
+    why = serving.problem(LlmConfig(server="vllm", model="any"))
+    if why:
+        return f"vLLM: {why}"
+    python = interpreter(VllmConfig())
+    found = sorted(Path(python).parents[1].glob("lib/python*/site-packages/vllm*-*.dist-info"))
+    which = ", ".join(path.name.removesuffix(".dist-info").replace("-", " ") for path in found)
+    return f"vLLM: {python} ({which or 'version unknown'})"
 
 
 def torch_build() -> str:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 import datagen
-from datagen import condense_report, sink
+from datagen import condense_report, serving, sink
 from datagen.config import ExecutorConfig, Recipe
 from datagen.driver import Driver, Outcome
 from datagen.errors import RunError, UsageError
 from datagen.executors.base import Executor
 from datagen.foreseen import foreseen
 from datagen.ledger import Changes
+from datagen.llm import preflight
 from datagen.lock import RunLock
 from datagen.models import manifest
 from datagen.pipeline import Pipeline
@@ -92,6 +93,8 @@ def execute(recipe: Recipe, url: str, options: Options, say: Callable[[str], Non
             for line in taken_for(space):
                 say(line)
         for line in foreseen(space):
+            say(line)
+        for line in _servers(space, wanted):
             say(line)
         events = EventLog(space.files)
         events.add("started", recipe=recipe.name, **vars(changes))
@@ -230,11 +233,26 @@ def _preflight(space: Workspace, names: list[str]) -> None:
     """Ask every stage whether it can run here, and report all that cannot at once."""
     stages = {name: space.pipeline.stages[name] for name in names}
     problems = [f"stage {name}: {why}" for name, stage in stages.items() if (why := stage.check())]
+    if space.recipe.executor.address is None:  # of a cluster's machines this one knows nothing
+        asked = {name: settings for name, stage in stages.items() if (settings := stage.asks()) is not None}
+        problems += [f"stage {name}: {why}" for name, settings in asked.items() if (why := serving.problem(settings))]
     if problems:
         absent = manifest.absent(model for stage in stages.values() for model in stage.models())
         if len(absent) > 1:
             problems.append(f"all of these models: {manifest.command(absent)}")
         raise UsageError("\n".join(problems))
+
+
+def _servers(space: Workspace, names: list[str]) -> list[str]:
+    """What is amiss with servers that stages with work left will ask, see ``llm.preflight``."""
+    stages, plan = space.pipeline.stages, space.plan
+    asked = [
+        settings
+        for name in names
+        if (settings := stages[name].asks()) is not None
+        and any(plan.done(name, shard) is None for shard in ([None] if space.pipeline.whole(name) else plan.shards))
+    ]
+    return preflight.look(asked, from_here=space.recipe.executor.address is None)
 
 
 def _refused(recipe: Recipe, refused: pa.Table, live: int) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from datagen.llm.settings import LlmConfig
-from tests import vllm
+from datagen.testing import vllm
 
 # Libraries that share a sum among threads wait for each other on busy cores; torch reads this when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -128,6 +128,12 @@ def test_a_server_that_cannot_be_kept_up_ends_the_run(tmp_path: Path, source: Pa
     assert not started(tmp_path)
 
 
+def test_no_vllm_is_said_before_anything_starts(tmp_path: Path, source: Path) -> None:
+    with pytest.raises(UsageError, match=r"stage ask: llm\.vllm\.python: /no/python is not an executable"):
+        execute(asking.recipe(source, vllm(Path("/no/python"))), str(tmp_path / "run"), Options(progress="none"), print)
+    assert not (tmp_path / "run").exists()
+
+
 # -- caps ------------------------------------------------------------------------------------------------------------
 
 

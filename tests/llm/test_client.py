@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from datagen.errors import EnvironmentFault, RunError, UsageError
 from datagen.files import Files
+from datagen.llm import client as client_module
 from datagen.llm.answers import Answer, Failure, Outcome, Reply
 from datagen.llm.client import Client, ServersGone, complete
 from datagen.llm.endpoint import Endpoint
@@ -59,6 +61,58 @@ def test_when_one_of_two_dies_the_other_does_the_rest(how: str) -> None:
         assert answered(outcomes) == 200 and client.meter.metrics()["llm_retries"] > 0
         assert not client.replicas.all[0].alive and client.replicas.all[1].alive
         assert two.counts().requests > 130
+
+
+def test_replicas_join_and_leave_while_they_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "REFRESH_S", 0.01)
+    with Server(latency_s=0.002) as one, Server(latency_s=0.002) as two:
+        there = [one.url]
+
+        def asked() -> Iterator[Request]:
+            for number in range(100_000):
+                yield request(number)
+                if number == 50:
+                    there.append(two.url)
+                if two.counts().requests > 50:
+                    there[:] = [two.url]
+                if len(client.replicas.all) == 1 and two.counts().requests > 200:
+                    return
+
+        client = Client(endpoint(one.url, in_flight=4), urls=lambda: tuple(there))
+        outcomes = asyncio.run(gathered(client, asked()))
+        assert answered(outcomes) == len(outcomes) == one.counts().requests + two.counts().requests
+        assert [replica.url for replica in client.replicas.all] == [two.url]
+        assert 50 <= one.counts().requests < len(outcomes) - 150
+
+
+def test_a_replica_that_moves_is_found_at_its_new_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All were gone in between: nothing is lost, and nobody waits for the old address."""
+    monkeypatch.setattr(client_module, "REFRESH_S", 0.01)
+    with Server(latency_s=0.002) as one, Server(latency_s=0.002) as two:
+        there = [one.url]
+
+        def asked() -> Iterator[Request]:
+            for number in range(100):
+                if number == 40:
+                    one.stop()
+                    there.clear()
+                    threading.Timer(0.1, lambda: there.append(two.url)).start()
+                yield request(number)
+
+        outcomes = asyncio.run(gathered(Client(endpoint(one.url, in_flight=4), urls=lambda: tuple(there)), asked()))
+        assert answered(outcomes) == 100 and two.counts().requests >= 56
+
+
+def test_when_there_will_never_be_one_again_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "REFRESH_S", 0.01)
+
+    def urls() -> tuple[str, ...]:
+        raise RunError("the server of fake does not take its arguments")
+
+    with Server() as server:
+        url = server.url
+    with pytest.raises(ServersGone, match="does not take its arguments"):
+        list(complete(endpoint(url, gone_s=600.0), map(request, range(50)), urls=urls))
 
 
 def test_a_replica_that_comes_back_is_found_by_a_real_completion() -> None:

@@ -1,4 +1,8 @@
-"""A real vLLM on the CPU that serves a tiny model with random weights: what tests of generation ask."""
+"""A real vLLM on the CPU that serves a tiny model with random weights: what tests of generation ask.
+
+with serving(settings(folder), folder / "server.log") as url:
+    ...
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from datagen.llm.server import BESIDE
 from datagen.llm.settings import LlmConfig, VllmConfig
 from datagen.llm.supervisor import Supervisor
 from datagen.testing.checkpoints import language_model
 
-PYTHON = Path(__file__).parents[1] / ".venv-llm/bin/python"
-#: Small and quick to start: nothing is compiled, a gigabyte of cache.
-ARGS = ("--max-model-len", "8192", "--enforce-eager", "--max-num-seqs", "64")
+#: What ``make setup-llm-cpu`` makes.
+PYTHON = BESIDE
+#: Small and quick to start: nothing is compiled, a gigabyte of cache. Prompts are read in one go: on a CPU this vLLM
+#: dies of a seeded request whose prompt it takes in parts ("CPU Generator does not use offset").
+ARGS = ("--max-model-len", "16384", "--max-num-batched-tokens", "16384", "--no-enable-chunked-prefill",
+        "--enforce-eager", "--max-num-seqs", "64")  # fmt: skip
 ENV = {"VLLM_CPU_KVCACHE_SPACE": "1"}
 READY_S = 280.0
 
