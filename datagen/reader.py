@@ -41,7 +41,7 @@ class RunView:
     def counts(self) -> list[dict[str, Any]]:
         return [
             {"name": c.stage, "rows_in": c.rows_in, "ok": c.ok, "rejected": c.rejected, "dropped": c.dropped,
-             "seconds": c.seconds, "why": {**c.dropped_why, **c.rejected_why}}
+             "seconds": c.seconds, "why": {**c.dropped_why, **c.rejected_why}, "metrics": c.metrics}
             for c in stage_counts(self._plan, self._store)
             if c.table != "run"
         ]  # fmt: skip

@@ -29,7 +29,8 @@ class RunReader(Protocol):
 
     @property
     def counts(self) -> Sequence[Mapping[str, Any]]:
-        """Per stage, in the order data flows: ``name, rows_in, ok, rejected, dropped, seconds``."""
+        """Per stage, in the order data flows: ``name, rows_in, ok, rejected, dropped, seconds``, and where a stage
+        counts anything itself ``metrics`` (``Output.metrics``, added up)."""
 
     @property
     def artifacts(self) -> Mapping[str, Mapping[str, Any]]:

@@ -48,7 +48,7 @@ COMPLAINTS = {
         "UnsupportedClaim",
     ),
     "refusal": ("Boilerplate", "Refused", "Filtered"),
-    "truncation": ("Truncated",),
+    "truncation": ("Truncated", "WhitespaceLoop"),
     "wrong_label": ("WrongLabel", "WrongAnswer"),
     "duplicate": ("DuplicateQuestion",),
 }
@@ -109,16 +109,15 @@ def summary(samples: pa.Table, repeats: pa.Array, gates: Gates) -> dict[str, Any
     }
 
 
-def render(artifact: Mapping[str, Any], rejects: pa.Table | None = None) -> dict[str, Any]:
+def render(artifact: Mapping[str, Any], rejects: pa.Table, metrics: Mapping[str, float]) -> dict[str, Any]:
     """What is written as ``quality.json``: the artifact, with what the run refused, which only a whole run can tell.
 
     Args:
         rejects: ``tables.REJECTS`` of the run. ``rejects`` of the result: per stage and error class the rows, and for
             each of ``COMPLAINTS`` the samples refused for it, as a share of those that the checks saw.
+        metrics: of the stage ``write``. ``writing`` of the result: what a language model was asked for and did not
+            bring about, which neither a sample nor a reject tells; null where none was asked.
     """
-    found = dict(artifact)
-    if rejects is None:
-        return found
     grouped = rejects.select(["stage", "error_class"]).group_by(["stage", "error_class"], use_threads=False)
     classes = sorted(
         (row["stage"], row["error_class"], row["count_all"])
@@ -128,15 +127,28 @@ def render(artifact: Mapping[str, Any], rejects: pa.Table | None = None) -> dict
     for stage, error_class, rows in classes:
         stages.setdefault(stage, {})[error_class] = rows
     verified = stages.get("verify", {})
-    seen = int(artifact["samples"]) + sum(verified.values())
-    complaints = {
-        name: {
-            "samples": (number := sum(verified.get(error_class, 0) for error_class in wanted)),
-            "share": share(number, seen),
-        }
-        for name, wanted in COMPLAINTS.items()
+    complaints = _complaints(verified, int(artifact["samples"]) + sum(verified.values()))
+    return {**artifact, "rejects": {"stages": stages, "verify": complaints}, "writing": _writing(metrics)}
+
+
+def _writing(metrics: Mapping[str, float]) -> dict[str, Any] | None:
+    """Slots that took another attempt or were given up, and for what."""
+    slots, start = int(metrics.get("write_slots", 0)), "write_given_up_"
+    if not slots:
+        return None
+    classes = {name.removeprefix(start): int(metrics[name]) for name in sorted(metrics) if name.startswith(start)}
+    return {
+        "slots": slots,
+        "retried_share": share(metrics.get("write_retried", 0), slots),
+        "given_up_share": share(sum(classes.values()), slots),
+        "classes": classes,
+        "given_up": _complaints(classes, slots),
     }
-    return found | {"rejects": {"stages": stages, "verify": complaints}}
+
+
+def _complaints(classes: Mapping[str, int], seen: int) -> dict[str, dict[str, Any]]:
+    found = {name: sum(classes.get(each, 0) for each in wanted) for name, wanted in COMPLAINTS.items()}
+    return {name: {"samples": number, "share": share(number, seen)} for name, number in found.items()}
 
 
 def one_per_clip(samples: pa.Table) -> pa.Table:

@@ -121,12 +121,22 @@ def test_the_rejects_of_the_run_are_counted_by_what_they_are_complaints_about():
         for number, name in enumerate(classes)
     ]
     rejects.append({**rejects[0], "stage": "segment", "error_class": "TooShort"})
-    found = run_quality.render(artifact, pa.Table.from_pylist(rejects, schema=tables.REJECTS))
+    found = run_quality.render(artifact, pa.Table.from_pylist(rejects, schema=tables.REJECTS), {})
     assert found["rejects"]["stages"] == {"segment": {"TooShort": 1}, "verify": dict.fromkeys(sorted(classes), 1)}
     assert found["rejects"]["verify"]["leak"] == {"samples": 1, "share": 0.01}
     assert found["rejects"]["verify"]["hallucination"] == {"samples": 2, "share": 0.02}
     assert found["rejects"]["verify"]["truncation"] == {"samples": 0, "share": 0.0}
-    assert run_quality.render(artifact) == artifact
+    assert {**artifact, "rejects": found["rejects"], "writing": None} == found
+
+
+def test_what_a_language_model_did_not_bring_about_is_counted_though_no_row_tells():
+    metrics = {"write_slots": 10.0, "write_first_try": 5.0, "write_retried": 1.0, "write_given_up_Refused": 3.0,
+               "write_given_up_DuplicateQuestion": 1.0, "llm_asked": 30.0}  # fmt: skip
+    found = run_quality.render(figures([]), tables.REJECTS.empty_table(), metrics)["writing"]
+    assert (found["slots"], found["retried_share"], found["given_up_share"]) == (10, 0.1, 0.4)
+    assert found["classes"] == {"DuplicateQuestion": 1, "Refused": 3}
+    assert found["given_up"]["refusal"] == {"samples": 3, "share": 0.3}
+    assert found["given_up"]["truncation"] == {"samples": 0, "share": 0.0}
 
 
 # --- Gates ------------------------------------------------------------------------------------------------------

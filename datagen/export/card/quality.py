@@ -21,7 +21,8 @@ def figures(run: RunReader) -> dict[str, Any] | None:
     found = run.artifacts.get("quality") or {}
     if "gates" not in found:  # none, or one that is not ours
         return None
-    return render(found, run.rejects())
+    metrics: Mapping[str, float] = next((each.get("metrics", {}) for each in run.counts if each["name"] == "write"), {})
+    return render(found, run.rejects(), metrics)
 
 
 def write(folder: Path, run: RunReader) -> None:
