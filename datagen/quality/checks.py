@@ -109,6 +109,20 @@ def check(sample: Sample, record: Record, language: str = "en") -> list[Finding]
     return list(_findings(_case(sample, record, words), CHECKS))
 
 
+def question(text: str, asked: str, record: Record, language: str = "en") -> list[Finding]:
+    """What speaks against a question about the field ``asked``, whatever is answered."""
+    words = lexicon.load(language)
+    if words is None or not words.can_read_claims:
+        return [Finding("language", "UncheckedLanguage", f"there is no lexicon to check texts in '{language}' with")]
+    sample = {
+        **dict.fromkeys((*ITEM_FIELDS, *_BESIDE)),
+        "task": "classification",
+        "question": text,
+        "evidence": [{"field": asked, "value": None, "quote": None}],
+    }
+    return list(_findings(_case(sample, record, words), _OF_QUESTIONS))
+
+
 def _case(sample: Sample, record: Record, words: lexicon.Lexicon) -> _Case:
     texts = []
     for name in ("question", *_PROSE):
@@ -359,6 +373,7 @@ CHECKS: dict[str, tuple[str, Callable[[_Case], Iterable[str]] | None]] = {
 #: Checks of the texts that a candidate or the reply to another voice has of its own.
 _OF_TEXTS = ("quotes", "numbers", "contradicted", "unsupported", "answer", "label", "reasoning", "style", "boilerplate",
              "markup", "truncation", "repetition", "language")  # fmt: skip
+_OF_QUESTIONS = ("question_language", "leak", "quotes", "numbers", "boilerplate", "markup", "language")
 _OF_REPLIES = tuple(name for name in _OF_TEXTS if name not in ("answer", "label", "reasoning"))
 DUPLICATE = ("duplicate", "DuplicateQuestion")
 

@@ -124,7 +124,7 @@ class Write(Stage):
         out = Output()
         rows, records = [], []
         for index, row in enumerate(batch.to_pylist()):
-            record = contrast.with_fit_scenario(facts.from_row(row))
+            record = contrast.fit(facts.from_row(row))
             if self.config.languages is not None and record.language not in self.config.languages:
                 out.drops.append(Drop(index, f"language {record.language or 'unknown'} is not asked for"))
                 continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from datagen.quality import lexicon, variants
+from datagen.quality import checks, lexicon, variants
 from datagen.quality.dice import Dice
 from datagen.quality.facts import ANSWERABLE, Contrast, Record
 from datagen.writing import rows
@@ -24,13 +24,6 @@ def dice(contrast: Contrast, seed: int, what: str) -> Dice:
 def options(contrast: Contrast, seed: int) -> tuple[str, ...]:
     """The emotions to choose from, in the order in which the group's question states them."""
     return tuple(dice(contrast, seed, "options").shuffled(ANSWERABLE))
-
-
-def versions(record: Record) -> tuple[Record, ...]:
-    """The record, and without the question that was written for its group: that one may fail the checks."""
-    if record.contrast is None or record.contrast.question is None:
-        return (record,)
-    return record, replace(record, contrast=replace(record.contrast, question=None))
 
 
 def asks_for_emotion(ask: Ask) -> bool:
@@ -75,11 +68,16 @@ def _styles() -> list[frozenset[str]]:
     return [fits for _, fits in words.styles] if words else []
 
 
-def with_fit_scenario(record: Record) -> Record:
-    """The record, without a situation that the checks refuse: it would spoil every reply."""
-    words = lexicon.load(rows.LANGUAGE)
+def fit(record: Record) -> Record:
+    """The record, without a situation that the checks refuse, which would spoil every reply, and without a question
+    for its group that they refuse: one of ours takes its place."""
+    words, group = lexicon.load(rows.LANGUAGE), record.contrast
     told = {"task": "response", "scenario": record.scenario}
-    return replace(record, scenario=None) if words and any(variants.scenario(told, words)) else record
+    if words and any(variants.scenario(told, words)):
+        record = replace(record, scenario=None)
+    if group and group.question and checks.question(group.question, "emotion", record, rows.LANGUAGE):
+        record = replace(record, contrast=replace(group, question=None))
+    return record
 
 
 def in_voice(record: Record, emotion: str) -> Record:

@@ -112,8 +112,10 @@ class LanguageModelWriter:
         seed = self._manner.seed
         prompt = self._prompts[slot.prompt]
         question = question_given(slot, record, prompt, seed)
-        if slot.task == "classification" and question is not None:
-            return _Item(slot, record, [self._unasked(slot, record, prompt)])
+        if slot.task == "classification" and question is not None:  # a label: there is nothing left to write
+            call = _Call(slot, record, prompt, question)
+            call.row, call.findings = self._draft(call, {}, record)
+            return _Item(slot, record, [call])
         count = self._manner.candidates if slot.task in CANDIDATE_TASKS else 1
         calls = [_Call(slot, record, prompt, question, candidate) for candidate in range(count)]
         if slot.other is None:
@@ -123,16 +125,6 @@ class LanguageModelWriter:
         turned = replace(slot, mode="implicit", decides=(item,), label=slot.other, other=None)
         part, own = f"{slot.mode} other", record.get("emotion")
         return _Item(slot, record, calls, _Call(turned, voiced, prompt, question, part=part, unfit=own))
-
-    def _unasked(self, slot: Slot, record: Record, prompt: Instructed) -> _Call:
-        """A label to a question that is given: there is nothing left to write."""
-        call = _Call(slot, record, prompt, None)
-        for version in contrast.versions(record):
-            call.question = question_given(slot, version, prompt, self._manner.seed)
-            call.row, call.findings = self._draft(call, {}, version)
-            if call.sound:
-                break
-        return call
 
     def _ask(self, calls: Sequence[_Call], answers: int, unmended: Collection[int] = ()) -> None:
         """Ask until each call is sound, has had so many ``answers``, or no other answer is to be hoped for.

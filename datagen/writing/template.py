@@ -43,9 +43,10 @@ def write(
                 if index >= counts[task]:
                     break
                 joint = shared and contrast.asks_for_emotion(ask)
-                row, findings = _sound(record, prompts[task], ask, task, mode, index, seed, joint)
+                row = _row(record, prompts[task], ask, task, mode, index, seed, joint)
                 if row is None:
                     continue
+                findings = checks.check(row, record, LANGUAGE)
                 again = checks.duplicates([(r["clip_id"], r["mode"], r["task"], r["question"]) for r in (*made, row)])
                 refused += findings
                 if findings or again:  # what was asked before is no loss: there is the row that asks it
@@ -56,19 +57,6 @@ def write(
 
 
 # --- One sample ---------------------------------------------------------------------------------------------
-
-
-def _sound(
-    record: Record, prompt: Prompt, ask: Ask, task: str, mode: str, index: int, seed: int, joint: bool
-) -> tuple[dict[str, Any] | None, list[checks.Finding]]:
-    """The row for one slot and what the checks find. A group's question that they refuse gives way to our own."""
-    row, findings = None, []
-    for version in contrast.versions(record) if joint else (record,):
-        row = _row(version, prompt, ask, task, mode, index, seed, joint)
-        findings = checks.check(row, record, LANGUAGE) if row else []
-        if not findings:
-            break
-    return row, findings
 
 
 def _row(

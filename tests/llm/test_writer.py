@@ -402,12 +402,34 @@ def test_replies_that_do_not_differ_make_no_pair_and_keep_the_response():
     assert slots(out)["write_pairs_given_up"] == out.created["samples"].num_rows
 
 
-def test_a_question_for_the_group_that_leaks_gives_way_to_ours():
+def by_template(clips, **config):
+    stage = Write(WriteConfig(**config))
+    stage.setup()
+    return stage.process(clips.select(["clip_id", *stage.reads, *stage.optional_reads]))
+
+
+@pytest.mark.parametrize("task", ["classification", "qa"])
+@pytest.mark.parametrize("writer", [written, by_template])
+def test_a_question_for_the_group_that_leaks_gives_way_to_ours(writer, task):
+    """Not that slot alone: the clips are asked as if none had been written for them."""
     leaky = in_contrast(16, contrast_question="Is the speaker angry or sad here?")
-    out, _ = written(leaky, tasks=["classification"])
-    asked = {row["question"].split("?")[0] for row in rows(out)}
-    assert "Is the speaker angry or sad here" not in asked
-    assert {row["clip_id"] for row in rows(out)} == set(leaky["clip_id"].to_pylist())
+    out = writer(leaky, tasks=[task])
+    found, ours = (
+        each[0] if isinstance(each, tuple) else each for each in (out, writer(in_contrast(16), tasks=[task]))
+    )
+    assert rows(found) == rows(ours)
+    assert {row["clip_id"] for row in rows(found)} == set(leaky["clip_id"].to_pylist())
+
+
+@pytest.mark.parametrize("writer", [written, by_template])
+def test_a_reply_that_suits_this_voice_too_costs_the_pair_and_not_the_row(writer):
+    """Much that suits the angry suits the disgusted as well."""
+    clips = in_contrast(40, contrast_emotions=["angry", "disgusted"])
+    out = writer(clips, tasks=["response"], modes=["implicit"])
+    replies = rows(out[0] if isinstance(out, tuple) else out)
+    known = {row["clip_id"] for row in clips.to_pylist()}
+    assert {row["clip_id"] for row in replies} == known
+    assert writer is written or {row["rejected_response"] for row in replies} == {None}
 
 
 # --- The stage ----------------------------------------------------------------------------------------------
