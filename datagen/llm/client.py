@@ -11,7 +11,6 @@ in no order. Every wait has a bound.
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -26,7 +25,7 @@ from datagen.llm.journal import Journal
 from datagen.llm.limits import Budget, BudgetSpent, Meter
 from datagen.llm.replicas import Replica, Replicas
 from datagen.llm.request import Request
-from datagen.llm.retry import Setback, backoff, understood
+from datagen.llm.retry import Setback, backoff, one_token, understood
 from datagen.llm.schema import Shapes
 from datagen.llm.wire import Wire
 
@@ -258,8 +257,7 @@ class Client:
     async def _look_again(self, replica: Replica, model: str) -> None:
         """Ask a dead replica for one token, less and less often, until it gives one: health routes lie."""
         luck, wait = random.Random(replica.url), max(self.endpoint.backoff_s, 0.01)
-        question = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
-        body = json.dumps(question).encode()
+        body = one_token(model)
         while replica in self.replicas.all:
             await asyncio.sleep(luck.uniform(0.5, 1.0) * wait)
             said = await self._wire.post(replica.url, body, min(PROBE_S, self.endpoint.timeout_s))

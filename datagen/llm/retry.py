@@ -32,6 +32,12 @@ class Setback:
     nobody_there: bool = False
 
 
+def one_token(model: str) -> bytes:
+    """The body of the smallest question there is: who answers it is there. Health routes lie."""
+    question = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
+    return json.dumps(question).encode()
+
+
 def understood(said: Said | Unheard, latency_s: float, tries: int) -> Reply | Setback:
     """What a try has brought."""
     if isinstance(said, Said) and said.status == 200:

@@ -16,12 +16,14 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
 from datagen.errors import EnvironmentFault, RunError, UsageError
 from datagen.llm import guard
+from datagen.llm.retry import one_token
 from datagen.llm.settings import LlmConfig, VllmConfig
 from datagen.redact import hidden
 
@@ -175,10 +177,7 @@ def completes(url: str, model: str, timeout_s: float) -> bool:
     Raises:
         RunError: it says no (HTTP 4xx) to what every model must be able to do.
     """
-    question = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
-    asked = urllib.request.Request(
-        f"{url}/chat/completions", json.dumps(question).encode(), {"Content-Type": "application/json"}
-    )
+    asked = urllib.request.Request(f"{url}/chat/completions", one_token(model), {"Content-Type": "application/json"})
     try:
         with _OPENER.open(asked, timeout=timeout_s) as response:
             return bool(json.load(response).get("choices"))
@@ -187,7 +186,7 @@ def completes(url: str, model: str, timeout_s: float) -> bool:
             if error.code in (400, 404, 422):
                 raise RunError(f"{url}: HTTP {error.code}: {_printable(error.read(2000))}") from None
         return False
-    except (OSError, ValueError, AttributeError):  # nobody there, no answer in time, no JSON
+    except (OSError, HTTPException, ValueError, AttributeError):  # nobody there, half an answer, no JSON
         return False
 
 
@@ -198,7 +197,7 @@ def tokens(url: str, timeout_s: float) -> float | None:
             text = response.read().decode(errors="replace")
         lines = [line.rsplit(" ", 1) for line in text.splitlines()]
         return sum(float(line[1]) for line in lines if line[0].startswith(_COUNTERS)) if lines else None
-    except (OSError, ValueError, IndexError):
+    except (OSError, HTTPException, ValueError, IndexError):
         return None
 
 

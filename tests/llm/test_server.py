@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -211,6 +212,24 @@ def test_a_busy_server_is_not_taken_for_one_that_hangs(tmp_path: Path) -> None:
         time.sleep(10 * QUICK.probe_s)
         until(lambda: (tmp_path / "asked").read_text().count("metrics") > 2 * QUICK.misses)
         assert len(watched.told) == 1 and watched.error is None
+
+
+@pytest.mark.parametrize("said", ["HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n", "nonsense\r\n\r\n", ""])
+def test_a_server_that_dies_in_the_middle_of_a_probe_has_not_answered(said: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            for _ in range(2):
+                peer, _ = listening.accept()
+                with peer:
+                    peer.recv(65536)
+                    peer.sendall(said.encode())
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = server.base_url("127.0.0.1", listening.getsockname()[1])
+        assert server.completes(url, "fake", 5.0) is False and server.tokens(url, 5.0) is None
+        thread.join()
 
 
 def test_a_server_that_ends_again_and_again_ends_the_run_with_its_last_words(tmp_path: Path) -> None:
