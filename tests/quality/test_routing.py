@@ -248,17 +248,21 @@ ROWS = st.lists(
     ),
     max_size=20,
 )
-GROUPS = st.fixed_dictionaries({clip: st.sampled_from([None, "g", "h"]) for clip in "abcdef"})
+CLIP = st.fixed_dictionaries(
+    {
+        "contrast_group_id": st.sampled_from([None, "g", "h"]),
+        "contrast_type": st.sampled_from([None, "same_speaker:emotion", "different_speakers:emotion"]),
+        "contrast_emotions": st.sampled_from([None, LABELS, LABELS[:1]]),
+        "speaker": st.sampled_from([None, "s", "t"]),
+    }
+)
+CLIPS = st.fixed_dictionaries(dict.fromkeys("abcdef", CLIP))
 
 
 @settings(max_examples=150, deadline=None)
-@given(ROWS, GROUPS, st.sampled_from([0.0, 0.5, 1.0]), st.integers(0, 5))
-def test_no_clip_is_in_both_and_neither_order_nor_other_shards_matter(rows, groups, share, seed):
-    rows = [
-        {**row, "contrast_group_id": groups[row["clip_id"]], "contrast_emotions": LABELS, "speaker": row["clip_id"],
-         "contrast_type": "different_speakers:emotion"}
-        for row in rows
-    ]  # fmt: skip
+@given(ROWS, CLIPS, st.sampled_from([0.0, 0.5, 1.0]), st.integers(0, 5))
+def test_no_clip_is_in_both_and_neither_order_nor_other_shards_matter(rows, clips, share, seed):
+    rows = [{**row, **clips[row["clip_id"]]} for row in rows]
     routes, reasons = route(table(rows), share, seed)
     assert set(routes) <= set(tables.ROUTES) and all(reasons)
     by_clip = defaultdict(set)
