@@ -215,6 +215,8 @@ def retry(url: str, stage: str | None = None) -> int:
         units = [unit for spot in spots if (unit := space.plan.done(*spot)) and len(space.store.rejects(unit))]
         for unit in units:
             space.store.forget(unit)
+        for name in {unit.stage for unit in units if space.pipeline.stages[unit.stage].asks() is not None}:
+            serving.ask_again(space.files, name)
     return len(units)
 
 

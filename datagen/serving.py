@@ -1,6 +1,7 @@
 """Language models of a run: where their servers are, what a stage is given to ask them with, and one replica's life.
 
 llm/journal/<stage>/         finished calls
+llm/journal/<stage>/again.json   how often other answers were asked for (`rejects retry`)
 llm/servers/<group>/<n>.json a server that the run has started: its URL, while it answers
 llm/spent/                   what each process has spent, for the caps on the whole run
 llm/logs/<group>-<n>.log     what a server says; of a run that is not on a local disk, in the temporary folder of its
@@ -40,7 +41,25 @@ def asker(files: Files, stage: str, settings: LlmConfig) -> Asker:
     budget = Budget(
         settings.most_tokens, None if hours is None else hours * 3600.0, gpus=0.0, purse=Purse(files, SPENT)
     )
-    return Asker(settings, lambda: servers(files, settings), Journal(files, f"{FOLDER}/journal/{stage}"), budget)
+    journal = Journal(files, f"{FOLDER}/journal/{stage}")
+    return Asker(settings, lambda: servers(files, settings), journal, budget, again=asked_again(files, stage))
+
+
+def asked_again(files: Files, stage: str) -> int:
+    """How often ``ask_again`` was called for the stage."""
+    try:
+        return int(files.read_json(_again(stage))["times"])
+    except FileNotFoundError:
+        return 0
+
+
+def ask_again(files: Files, stage: str) -> None:
+    """What the stage refuses is asked for anew from now on; answers that were refused are not all it will ever get."""
+    files.write_json(_again(stage), {"times": asked_again(files, stage) + 1})
+
+
+def _again(stage: str) -> str:
+    return f"{FOLDER}/journal/{stage}/again.json"
 
 
 def servers(files: Files, settings: LlmConfig) -> tuple[str, ...]:

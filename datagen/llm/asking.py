@@ -24,7 +24,9 @@ Urls = Callable[[], tuple[str, ...]]
 
 
 class Asker:
-    """``urls`` says where the servers are now, where they are not in the settings."""
+    """``urls`` says where the servers are now, where they are not in the settings. ``again``: how often a person has
+    asked for other answers than the journal's refused ones.
+    """
 
     def __init__(
         self,
@@ -32,10 +34,19 @@ class Asker:
         urls: Urls = lambda: (),
         journal: Journal | None = None,
         budget: Budget | None = None,
+        *,
+        again: int = 0,
     ) -> None:
         self.settings = settings
+        self._again = again
         self._urls, self._journal, self._budget = urls, journal, budget
         self._meter = Meter()
+
+    def retries(self, configured: int) -> int:
+        """Further attempts of a question, ``configured`` and those that a person has added: the journal gives the same
+        refused answers to the same attempts for ever.
+        """
+        return (1 + configured) * (1 + self._again) - 1
 
     def request(
         self,

@@ -26,7 +26,7 @@ class Survey:
     """
 
     def __init__(self, asker: Asker, retries: int) -> None:
-        self._asker, self._retries = asker, retries
+        self._asker, self._retries = asker, asker.retries(retries)
         self._requests: dict[str, Request] = {}
         self.added = 0  #: questions, equal ones counted each time
 

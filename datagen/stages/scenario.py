@@ -236,12 +236,14 @@ class Scenario(Stage):
         """Key of the request -> its outcome, or that of the last further attempt. Equal requests are asked once."""
         unique = {request.key: request for request in requests}
         first = {key: key for key in unique}
+        assert self.asker is not None
+        retries = self.asker.retries(self.config.retries)
         if not unique:
             return {}
 
         def again(request: Request, outcome: Outcome) -> Request | None:
             origin = first[request.key]
-            if request.attempt >= self.config.retries or not (found := faults(origin, outcome)):
+            if request.attempt >= retries or not (found := faults(origin, outcome)):
                 return None
             if not isinstance(outcome, Answer) and not outcome.worth_another_attempt:
                 return None
@@ -249,7 +251,6 @@ class Scenario(Stage):
             first[following.key] = origin
             return following
 
-        assert self.asker is not None
         return {first[request.key]: outcome for request, outcome in self.asker.ask(unique.values(), again)}
 
     def _folder(self) -> Any:

@@ -8,6 +8,7 @@ can be asked is dropped with that reason, one of whose items none was sound is r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -150,7 +151,8 @@ class Write(Stage):
             return [template.write(record, *given) for record in records]
         if self.asker is None:
             raise RuntimeError("no asker was set before setup")
-        writer = LanguageModelWriter(self.asker, self.prompts, self.manner)
+        manner = replace(self.manner, retries=self.asker.retries(self.manner.retries))
+        writer = LanguageModelWriter(self.asker, self.prompts, manner)
         found = writer.write(records)
         out.metrics = {**self.asker.metrics(), **{name: float(count) for name, count in writer.metrics.items()}}
         return found

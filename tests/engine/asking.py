@@ -14,11 +14,11 @@ import pyarrow as pa
 
 from datagen import config, registry
 from datagen.errors import DatagenError
-from datagen.llm.answers import Answer
 from datagen.llm.request import Sampling
 from datagen.llm.settings import LlmConfig
+from datagen.llm.survey import Survey
 from datagen.run import Options, execute
-from datagen.stage import Output, Stage, StageConfig
+from datagen.stage import Output, Reject, Stage, StageConfig
 from tests.engine import toy
 
 SCHEMA = {
@@ -48,12 +48,12 @@ class Ask(Stage):
             self.asker.request("Say what you hear.", f"Clip {name}", SCHEMA, Sampling(max_tokens=30))
             for name in batch["clip_id"].to_pylist()
         ]
-        found = {
-            request.key: outcome.value["label"]
-            for request, outcome in self.asker.ask(asked)
-            if isinstance(outcome, Answer)
-        }
-        return Output(pa.table({"label": [found[request.key] for request in asked]}), metrics=self.asker.metrics())
+        survey = Survey(self.asker, retries=1)
+        names = [survey.add(request) for request in asked]
+        found = survey.ask()
+        labels = [found[name]["label"] if found[name] else None for name in names]
+        rejects = [Reject(at, "Unread", "no answer could be read") for at, label in enumerate(labels) if label is None]
+        return Output(pa.table({"label": labels}), rejects=rejects, metrics=self.asker.metrics())
 
 
 def recipe(source: Path | str, llm: dict[str, Any], executor: str = "local") -> config.Recipe:

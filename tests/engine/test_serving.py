@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from datagen.fleet import Fleet
 from datagen.llm import guard
 from datagen.llm.purse import Purse, Spent, total
 from datagen.llm.settings import LlmConfig
-from datagen.run import Options, execute
+from datagen.run import Options, execute, retry
 from datagen.stage import Resources
 from datagen.status import stage_counts
 from datagen.testing.llm_server import Server
@@ -132,6 +133,32 @@ def test_no_vllm_is_said_before_anything_starts(tmp_path: Path, source: Path) ->
     with pytest.raises(UsageError, match=r"stage ask: llm\.vllm\.python: /no/python is not an executable"):
         execute(asking.recipe(source, vllm(Path("/no/python"))), str(tmp_path / "run"), Options(progress="none"), print)
     assert not (tmp_path / "run").exists()
+
+
+# -- the journal -----------------------------------------------------------------------------------------------------
+
+
+def test_a_retried_reject_gets_other_answers_than_those_that_were_refused(tmp_path: Path, source: Path) -> None:
+    """The first three answers of some clips are no good, whatever is asked; what was accepted is not asked again."""
+    heard: Counter[str] = Counter()
+
+    def answer(body: dict[str, Any]) -> str:
+        heard[name := body["messages"][-1]["content"]] += 1
+        return "no" if int(name[-1], 16) % 4 == 0 and heard[name] <= 3 else '{"label":"sad"}'
+
+    run = str(tmp_path / "run")
+    with Server(answering=answer) as server:
+        recipe = asking.recipe(source, {"server": "endpoint", "model": "fake", "urls": [server.url]})
+        space, _ = execute(recipe, run, Options(progress="none"), print)
+        first = {count.stage: count for count in stage_counts(space.plan, space.store, verify=True)}["ask"]
+        asked = server.counts().requests
+        execute(recipe, run, Options(progress="none", start="ask"), print)
+        assert server.counts().requests == asked + 1, "doing it again asks nothing anew"
+        assert retry(run, "ask") == 2
+        space, _ = execute(recipe, run, Options(progress="none"), print)
+    last = {count.stage: count for count in stage_counts(space.plan, space.store, verify=True)}["ask"]
+    assert 0 < first.rejected < first.ok and not last.rejected and last.ok == first.ok + first.rejected
+    assert {heard[name] for name in heard if "Clip" in name} == {1, 4}
 
 
 # -- caps ------------------------------------------------------------------------------------------------------------
