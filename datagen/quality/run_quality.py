@@ -86,7 +86,7 @@ def summary(samples: pa.Table, repeats: pa.Array, gates: Gates) -> dict[str, Any
         "scenarios": set_figures.scenarios(clips),
         "leaks": {"unchecked_share": _unchecked(used, "leak")},
         "grounding": _grounding(used),
-        "option_positions": option_positions(used["options"], used["answer_label"]),
+        "option_positions": option_positions(used),
         "labels": label_figures.summary(clips),
         "balance": set_figures.balance(clips),
         "levels": set_figures.levels(clips),
@@ -190,9 +190,22 @@ def _share_of(samples: pa.Table, task: str, flag: str) -> float | None:
     return mean(own.cast(pa.int8()))
 
 
-def option_positions(options: pa.ChunkedArray, labels: pa.ChunkedArray) -> dict[str, Any]:
+def option_positions(samples: pa.Table) -> dict[str, Any]:
     """At which place among its options the right answer stands: per number of options the counts, and the p that they
-    are evenly spread."""
-    counted, p = question_likeness.positions(options, labels)
+    are evenly spread.
+
+    All voices of a contrast group are asked one question with one order of options. That is one draw, so what a group
+    asks with the same answer counts once: else twelve sentences without a "surprised" would look like a loaded dice.
+    """
+    names = ["contrast_group_id", "question", "answer_label"]
+    drawn = samples.select([*names, "options"]).append_column("row", pa.array(np.arange(samples.num_rows)))
+    drawn = drawn.filter(pc.is_valid(drawn["options"]))
+    grouped = pc.is_valid(drawn["contrast_group_id"])
+    once = drawn.filter(grouped).group_by(names, use_threads=False).aggregate([("row", "min")])["row_min"]
+    alone = drawn["row"].filter(pc.invert(grouped))
+    shown = samples.select(["options", "answer_label"]).take(
+        pa.chunked_array([*once.chunks, *alone.chunks], pa.int64())
+    )
+    counted, p = question_likeness.positions(shown["options"], shown["answer_label"])
     shown = {str(size): [int(number) for number in places] for size, places in sorted(counted.items())}
     return {"places": shown, "p": None if p is None else round(float(p), 4)}

@@ -270,6 +270,28 @@ def test_words_that_tell_nothing_or_the_wrong_thing():
     assert found["figures"]["contrast"]["voice_tells_share"] == 0.5
 
 
+def test_one_order_of_options_for_all_voices_of_a_group_is_one_draw():
+    """Twelve sentences in six of seven emotions by ninety speakers each, the order of options drawn once a sentence."""
+    rng, emotions = np.random.default_rng(2), sorted({*tables.EMOTIONS} - {"other"})
+    rows = []
+    for group in range(12):
+        options = [str(name) for name in rng.permutation(emotions)]
+        for number in range(90):
+            asked = {"question": f"What is felt: {', '.join(options)}?", "options": options}
+            label = emotions[number % (len(emotions) - 1)]
+            rows.append(
+                {"clip_id": f"{group}-{number}", "contrast_group_id": f"g{group}", "answer_label": label} | asked
+            )
+    found = figures(rows)
+    assert "option_position_p" not in found["failed"] and found["figures"]["option_positions"]["p"] > 0.05
+    loaded = [{**row, "options": [row["answer_label"], "other"], "contrast_group_id": None} for row in rows]
+    assert "option_position_p" in figures(loaded)["failed"]
+    grouped = [
+        {**row, "options": [row["answer_label"], *(set(row["options"]) - {row["answer_label"]})]} for row in rows
+    ]
+    assert "option_position_p" in figures(grouped)["failed"]
+
+
 def test_leaks_that_nobody_looked_for():
     rows = [{"checks_run": ["leak", "evidence"]}, {"checks_run": ["evidence"]}, {"checks_run": None}]
     found = figures(rows)["figures"]
