@@ -28,7 +28,7 @@ _ABOUT = {
     "pause_level": "the share of silence between the words",
     "arousal_level": "the vocal energy",
     "dominance_level": "the dominance in the voice",
-    "sex": "whether the voice sounds female or male",
+    "sex": "the sex that the voice suggests",
     "events": "the sound that is no speech",
 }
 

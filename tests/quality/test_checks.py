@@ -6,6 +6,7 @@ import pytest
 
 from datagen.llm import prompts
 from datagen.quality import checks, facts, grounding, leak, lexicon, prose
+from datagen.quality.claims import extract, judge
 from datagen.quality.content import expected
 from datagen.quality.facts import Record, Span
 from datagen.stages.write import DEFAULT_COUNTS
@@ -263,3 +264,25 @@ def test_a_style_names_manners_only(pair, style):
     changed = {**row, "response_style": style.format(row["response_style"])}
     assert errors(changed, record) & {"WrongStyle", "WrongLanguage"}
     assert "WrongStyle" not in errors({**row, "response_style": "lively, warm, delighted"}, record)
+
+
+@pytest.mark.parametrize(
+    ("label", "synonyms"),
+    [
+        ("angry", "aggrieved riled peevish testy belligerent bad-tempered sullen"),
+        ("disgusted", "squeamish aghast scornful queasy"),
+        ("fearful", "spooked unnerved skittish intimidated paranoid"),
+        ("happy", "giddy chuffed contented jovial light-hearted perky relieved hopeful"),
+        ("neutral", "stoic unmoved unbothered expressionless"),
+        ("sad", "morose doleful inconsolable teary rueful devastated lonely"),
+        ("surprised", "gobsmacked thunderstruck flummoxed perplexed baffled"),
+    ],
+)
+def test_less_usual_words_for_a_label_give_it_away_and_claim_it(label, synonyms):
+    record = Record("x", {"emotion": label})
+    other = Record("x", {"emotion": "neutral" if label != "neutral" else "angry"})
+    for word in synonyms.split():
+        assert list(leak.question(f"Why does the speaker sound so {word} here?", None, "emotion", record, EN)), word
+        claims = extract(f"The speaker sounds {word}.", EN)
+        assert claims and {judge(claim, record) for claim in claims} == {None}, word
+        assert {judge(claim, other) for claim in claims} == {"contradicted"}, word
