@@ -271,12 +271,12 @@ def test_words_that_tell_nothing_or_the_wrong_thing():
 
 
 def test_one_order_of_options_for_all_voices_of_a_group_is_one_draw():
-    """Twelve sentences in six of seven emotions by ninety speakers each, the order of options drawn once a sentence."""
+    """Twelve sentences in six of seven emotions by fifty speakers each, the order of options drawn once a sentence."""
     rng, emotions = np.random.default_rng(2), sorted({*tables.EMOTIONS} - {"other"})
     rows = []
     for group in range(12):
         options = [str(name) for name in rng.permutation(emotions)]
-        for number in range(90):
+        for number in range(300):
             asked = {"question": f"What is felt: {', '.join(options)}?", "options": options}
             label = emotions[number % (len(emotions) - 1)]
             rows.append(
@@ -284,6 +284,8 @@ def test_one_order_of_options_for_all_voices_of_a_group_is_one_draw():
             )
     found = figures(rows)
     assert "option_position_p" not in found["failed"] and found["figures"]["option_positions"]["p"] > 0.05
+    apart = [{**row, "contrast_group_id": None} for row in rows]
+    assert "option_position_p" in figures(apart)["failed"]  # as so many draws they would be a loaded dice
     loaded = [{**row, "options": [row["answer_label"], "other"], "contrast_group_id": None} for row in rows]
     assert "option_position_p" in figures(loaded)["failed"]
     grouped = [
