@@ -27,7 +27,7 @@ from datagen.writing.language_model import LanguageModelWriter, Manner
 Task = Literal["classification", "qa", "reasoning", "response", "caption"]
 Mode = Literal["explicit", "implicit"]
 
-#: Items per clip and mode; five to eight QA per clip over both modes and all types (RECIPES' published systems).
+#: Items per clip and mode: five QA are one of each type.
 DEFAULT_COUNTS: dict[str, int] = {"classification": 2, "qa": 5, "reasoning": 1, "response": 1, "caption": 1}
 #: About twice what a long answer of the task takes.
 DEFAULT_MAX_TOKENS: dict[str, int] = {
