@@ -79,6 +79,7 @@ class Client:
         self._open = False
         self._ending: RunError | None = None
         self._sign_of_life = 0.0
+        self._last = ""  #: what went wrong last
 
     async def __aenter__(self) -> Self:
         await self._wire.open()
@@ -228,8 +229,9 @@ class Client:
                 return None
             if not self.replicas.alive and now - self._sign_of_life >= self.endpoint.gone_s:
                 raise ServersGone(
-                    f"none of {len(self.replicas.all)} servers has answered for {self.endpoint.gone_s:g} s. Start them "
-                    "and run the same command again: finished calls are kept."
+                    f"none of {len(self.replicas.all)} servers has answered for {self.endpoint.gone_s:g} s. "
+                    f"Last: {self._last or 'nobody came'}. Start them and run the "
+                    "same command again: finished calls are kept."
                 )
             await self.replicas.wait(min(LOOK_S, self.endpoint.gone_s, deadline - now))
         return replica
@@ -240,6 +242,8 @@ class Client:
         try:
             said = await self._wire.post(replica.url, request.body, deadline - start)
             found = understood(said, time.monotonic() - start, tries)
+            if isinstance(found, Setback):
+                self._last = f"{found.error_class}: {found.message}"
             if isinstance(found, Reply):
                 self._sign_of_life = time.monotonic()
                 replica.answered()
