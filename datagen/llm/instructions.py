@@ -50,13 +50,18 @@ class Instructed:
         """For one slot.
 
         Raises:
-            jinja2.UndefinedError: the prompt mentions what it was not given.
+            UsageError: the prompt mentions what it was not given, or does what its sandbox forbids.
         """
-        return _tidy(str(self.template.make_module(variables).question()))  # type: ignore[attr-defined]
+        try:
+            return _tidy(str(self.template.make_module(variables).question()))  # type: ignore[attr-defined]
+        except jinja2.TemplateError as error:
+            raise UsageError(f"prompt '{self.name}': its question cannot be written: {error}") from error
 
 
 def data(value: Any) -> str:
     """Compact JSON on one line, its texts neutralised."""
+    if isinstance(value, jinja2.Undefined):
+        str(value)  # raises: what is not there has a name in the error
     return json.dumps(_clean(value), ensure_ascii=False, separators=(",", ":"))
 
 
@@ -90,7 +95,8 @@ def load(path: Path) -> dict[str, Instructed]:
     """File stem -> prompt, for every file with front matter.
 
     Raises:
-        UsageError: no front matter, an unknown key, no such schema, or a template that does not compile.
+        UsageError: no front matter, an unknown key, no such schema, or a template that does not compile, lacks a macro
+            or whose instruction needs data.
     """
     files = tuple((file.name, file.read_text(encoding="utf-8")) for file in sorted(path.glob("*.j2")))
     return dict(_load(files, str(path)))
@@ -117,15 +123,27 @@ def _load(files: tuple[tuple[str, str], ...], where: str) -> tuple[tuple[str, In
         if not shape.is_file():
             raise UsageError(f"prompt {where}/{name}: front matter 'schema' must be a file in schemas/llm/")
         text = shape.read_text(encoding="utf-8")
-        try:
-            template = environment.get_template(name)
-        except jinja2.TemplateSyntaxError as error:
-            raise UsageError(f"prompt {where}/{name}: line {error.lineno} of the template: {error.message}") from error
+        template = _template(environment, name, f"{where}/{name}")
         whole = "\0".join([*(dict(files)[used] for used in (name, *(head.get("uses") or ()))), text])
         digest = hashlib.blake2b(whole.encode(), digest_size=16).hexdigest()
         stem = Path(name).stem
         found.append((stem, Instructed(stem, json.loads(text), digest, template)))
     return tuple(found)
+
+
+def _template(environment: jinja2.Environment, name: str, where: str) -> jinja2.Template:
+    """Compiled, and what needs no data rendered once: a mistake shows before anything is measured."""
+    try:
+        template = environment.get_template(name)
+        for macro in ("instruction", "question"):
+            if not hasattr(template.module, macro):
+                raise UsageError(f"prompt {where}: there is no macro '{macro}'; see the shipped file of this name")
+        template.module.instruction()  # type: ignore[attr-defined]
+    except jinja2.TemplateSyntaxError as error:
+        raise UsageError(f"prompt {where}: line {error.lineno} of the template: {error.message}") from error
+    except (jinja2.TemplateError, TypeError) as error:  # TypeError: a macro was called with other arguments
+        raise UsageError(f"prompt {where}: its instruction cannot be written: {error}") from error
+    return template
 
 
 def _tidy(text: str) -> str:

@@ -111,7 +111,8 @@ def split(text: str, where: str) -> tuple[dict[str, Any] | None, str]:
     try:
         parsed = yaml.safe_load(head)
     except yaml.YAMLError as error:
-        raise UsageError(f"prompt {where}: the front matter is not YAML: {error}") from error
+        said = " ".join(str(getattr(error, "problem", None) or error).split())  # without the excerpt of several lines
+        raise UsageError(f"prompt {where}: the front matter is not YAML: {said}") from error
     if not isinstance(parsed, dict):
         raise UsageError(f"prompt {where}: the front matter must be keys and values")
     return parsed, body

@@ -174,6 +174,32 @@ def test_evidence_may_name_what_a_prompt_explains():
     assert named <= explained
 
 
+ASKING = "---\nschema: write/caption.json\n---\n"
+GOOD = "{% macro instruction() %}Write.{% endmacro %}{% macro question() %}{{ facts | data }}{% endmacro %}"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (ASKING + GOOD.replace("Write.", "{{ fact }}"), "instruction cannot be written: 'fact' is undefined"),
+        (ASKING + GOOD.replace("Write.", "{{ ''|data(1) }}"), "instruction cannot be written"),
+        (ASKING + GOOD.replace("question", "qestion"), "no macro 'question'"),
+        (ASKING.replace("write/caption.json", "[x") + GOOD, "not YAML"),
+    ],
+)
+def test_a_mistake_in_a_prompt_of_ones_own_is_one_line_before_anything_runs(tmp_path, text, says):
+    with pytest.raises(UsageError, match=says) as caught:
+        instructions.load(folder(tmp_path, text))
+    assert "caption.j2" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_question_that_wants_what_there_is_not_names_its_prompt(tmp_path):
+    prompt = instructions.load(folder(tmp_path, ASKING + GOOD))["caption"]
+    assert prompt.question(facts={"sex": "female"}) == '{"sex":"female"}'
+    with pytest.raises(UsageError, match="prompt 'caption'.*'facts' is undefined"):
+        prompt.question()
+
+
 def test_an_instruction_holds_no_data_and_a_label_has_no_place_in_that_of_a_withheld_one():
     for prompt in WRITE.values():
         assert "{{" not in prompt.instruction and "\n\n\n" not in prompt.instruction
