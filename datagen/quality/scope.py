@@ -77,7 +77,10 @@ def _whole_clause(sentence: Sequence[Token], first: int, last: int, lexicon: Lex
                 off[start:end] = [True] * (end - start)
         if kind == "suppose":
             end = next((at for at in range(index, last) if sentence[at].text == ","), last)
-            off[index:end] = [True] * (end - index)
+            # "a low voice would have ..." is about no voice from its first word on
+            start = first if sentence[first].text in lexicon.indefinite else index
+            start = index if _this_speaker(sentence[first:index], lexicon) else start
+            off[start:end] = [True] * (end - start)
 
 
 def _this_speaker(before: Sequence[Token], lexicon: Lexicon) -> bool:

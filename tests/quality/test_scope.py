@@ -95,6 +95,9 @@ ELSEWHERE = {
         A rise in rents is announced.
     """,
     "reasoning": """
+        A low voice or a slow pace would have pointed towards something else.
+        Nothing of it speaks against sadness, and it leaves little room for joy or calm.
+        That rules out fear.
         A raised voice can also be a sign of joy.
         Sadness usually comes with a slow tempo and a low pitch.
         The words alone could be said in anger or in joy.
@@ -238,6 +241,10 @@ OF_THE_VOICE = {
         The speaker exclaims it at full volume.
     """,
     "reasoning": """
+        The low voice would have pointed towards something else.
+        A loud voice speaks against the label.
+        This speaks against sadness, and the voice is loud.
+        A loud voice like this one, if anything.
         The high energy and the clenched delivery speak for it.
         In the middle of the sentence the speaker stops and swallows.
         The tempo is moderate and the voice has a slight tremor.
