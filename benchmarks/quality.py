@@ -1,6 +1,7 @@
-"""What the stage ``quality`` costs: seconds and memory per million samples, on generated rows, in a process of its own.
+"""What looking at samples costs: the checks of ``write`` and ``verify``, and the stage ``quality``, in seconds and
+memory per million samples, on generated rows, in a process of its own.
 
-    python benchmarks/quality.py                      a million samples (some minutes, 9 GB)
+    python benchmarks/quality.py                      a million samples (some minutes, 7 GB)
     python benchmarks/quality.py --samples 100000     fewer
 
 Ten samples a clip: questions of which one in five is asked once, texts of a hundred words, scores of ``blind`` and
@@ -23,7 +24,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datagen import tables
+from datagen.quality import checks, facts, question_likeness
 from datagen.stages import quality
+from datagen.stages.write import Write
+from datagen.testing.records import clip_table, joined
 
 EMOTIONS = tables.EMOTIONS
 WORDS = np.array([f"word{number}" for number in range(2_000)])
@@ -110,6 +114,20 @@ def measure(file: str) -> tuple[float, float, float]:
     return *seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
 
 
+def checked_a_second(clips: int) -> float:
+    """Samples of the template writer that all checks see in a second of processor time."""
+    table = clip_table(clips, seed=3)
+    writer = Write(seed=0)
+    writer.setup()
+    there = [name for name in (*writer.reads, *writer.optional_reads) if name in table.column_names]
+    made = writer.process(table.select(["clip_id", *there])).created["samples"]
+    rows = [(row, facts.from_row(row)) for row in joined(made, table).to_pylist()]
+    spent = time.process_time()
+    refused = sum(bool(checks.check(row, record)) for row, record in rows)
+    assert not refused
+    return len(rows) / (time.process_time() - spent)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=1_000_000)
@@ -124,6 +142,11 @@ def main() -> int:
             command = [sys.executable, __file__, "--samples", str(samples), "--file", file]
             return subprocess.run(command, check=False).returncode
     spent, clock, memory = measure(given.file)
+    print(f"checks: {checked_a_second(20 if given.quick else 100):,.0f} samples a second")
+    asked = pq.read_table(given.file, columns=["question", "clip_id"])
+    start, different = time.process_time(), len(asked["question"].unique())
+    question_likeness.repeats(asked["question"], asked["clip_id"])
+    print(f"like questions: {time.process_time() - start:.1f} s for {different:,} different ones")
     print(f"{samples:,} samples: {spent:.1f} s of processor time, {clock:.1f} s by the clock, {memory / 1e9:.2f} GB")
     foreseen = samples * quality.SECONDS_PER_MILLION / 1e6, samples * quality.BYTES_PER_SAMPLE
     print(f"foreseen: {foreseen[0]:.1f} s, {foreseen[1] / 1e9:.2f} GB")

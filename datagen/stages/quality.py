@@ -17,7 +17,7 @@ from datagen.stage import Forecast, Kind, Output, Stage, StageConfig
 
 #: Measured by ``benchmarks/quality.py``: processor time, and memory with the rows themselves.
 SECONDS_PER_MILLION = 40.0
-BYTES_PER_SAMPLE = 9_000
+BYTES_PER_SAMPLE = 8_000
 SAMPLES_PER_CLIP = 10  # of the usual counts
 
 
