@@ -79,7 +79,8 @@ OPTIONAL_COLUMNS = (
 SURE_CONFIDENCE = 0.8
 #: Least score of a tagger's sound that counts as heard: at less it is likelier not there than there.
 SURE_EVENT = 0.5
-#: Least score of an emotion in a window of the timeline, for the same reason; and least that is shown of the whole clip's.
+#: Least score of an emotion in a window of the timeline, for the same reason; and least that is shown of the whole
+#: clip's.
 SURE_WINDOW, SHOWN_SCORE = 0.5, 0.05
 
 #: Emotions that can be an answer. "other" says only what it is not; it is treated as not known.
