@@ -141,6 +141,8 @@ class Driver:
                 waiting[name, shard] = None
         self._activate(list(waiting), waiting, active)
         if not active and not waiting:
+            for name in names:  # what ended a run ends its repetition too
+                self._check_rejects(name)
             return
         if not active:
             raise RunError(f"nothing can start in {', '.join(names)}: their inputs are not there")
@@ -222,6 +224,11 @@ class Driver:
         tally = self.tallies[name]
         if tally.started is not None:
             tally.finished = time.monotonic()
+        self._check_rejects(name)
+
+    def _check_rejects(self, name: str) -> None:
+        if self.pipeline.stages[name].kind is Kind.SINK:
+            return
         rejected = seen = 0
         why: dict[str, int] = {}
         for shard in [None] if self.pipeline.whole(name) else self.plan.shards:
