@@ -287,12 +287,16 @@ class Client:
 
 
 async def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel them and wait until they are gone, ten seconds at most."""
+    """Cancel them and wait until they are gone, ten seconds at most. What else they raised was told by the first."""
+    tasks = set(tasks)
     left = {task for task in tasks if not task.done()}
     for task in left:
         task.cancel()
     if left:
         await asyncio.wait(left, timeout=10.0)
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.exception()  # or the loop prints each of them with its traceback
 
 
 def complete(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -270,6 +271,16 @@ def test_an_error_in_the_callers_requests_reaches_the_caller() -> None:
 
     with Server() as server, pytest.raises(LookupError, match="no such prompt"):
         list(complete(endpoint(server.url), asked()))
+
+
+def test_an_error_of_the_caller_is_told_once_and_nothing_is_printed_beside_it(caplog: pytest.LogCaptureFixture) -> None:
+    def follow(asked: Request, outcome: Outcome) -> Request | None:
+        raise LookupError("no such prompt")
+
+    with Server() as server, pytest.raises(LookupError, match="no such prompt"):
+        list(complete(endpoint(server.url), map(request, range(80)), follow=follow))
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 def test_the_next_attempt_takes_the_place_of_a_bad_answer(tmp_path: Path) -> None:
