@@ -133,7 +133,7 @@ def plan(
     set: Sets = None,
     limit: Limit = None,
     clips: Annotated[
-        int | None, typer.Option("--clips", min=1, help="Forecast condensation for so many clips instead.")
+        int | None, typer.Option("--clips", min=1, help="Forecast for so many clips instead: time, memory, tokens.")
     ] = None,
 ) -> None:
     """Show the stages of a recipe, what is done, stale or to do, and how much work that is. Starts nothing."""

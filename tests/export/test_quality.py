@@ -32,6 +32,7 @@ def test_every_gate_is_on_the_card_once() -> None:
     (failed,) = [number for number, line in enumerate(lines) if "| `neutral_share` |" in line]
     (passed,) = [number for number, line in enumerate(lines) if "| `emotion_entropy` |" in line]
     assert "**fail**" in lines[failed] and "`<= 0.1`" in lines[failed]
+    assert "most neutral among labelled clips" in lines[failed]  # whoever publishes need not look it up
     assert lines[passed].endswith("| pass |")
     assert failed < passed  # what failed comes first
     assert "- `judge_score`: nothing was judged" in page

@@ -10,6 +10,7 @@ from typing import Any
 from datagen.escape import code, markdown
 from datagen.export.card.markup import table
 from datagen.export.run import RunReader
+from datagen.quality.run_gates import Gates
 from datagen.quality.run_quality import render
 
 FILE = "quality.json"
@@ -47,8 +48,8 @@ def quality(run: RunReader) -> str:
     )
     parts = [
         "## Quality",
-        f"Measured on the items that are for training; all figures are in [{FILE}]({FILE}). {told}",
-        table(("gate", "figure", "value", "asked for", "verdict"), rows, "llrrl", limit=len(rows)),
+        f"Measured on the items that were not dropped, and on their clips; all figures are in [{FILE}]({FILE}). {told}",
+        table(("gate", "value", "asked for", "meaning", "verdict"), rows, "lrrll", limit=len(rows)),
     ]
     if absent:
         parts += [
@@ -61,4 +62,6 @@ def quality(run: RunReader) -> str:
 def _row(gate: Mapping[str, Any]) -> tuple[str, ...]:
     asked = "-" if gate["threshold"] is None else code(f"{gate['rule']} {gate['threshold']:g}")
     verdict = "**fail**" if gate["verdict"] == "fail" else gate["verdict"]
-    return code(gate["name"]), code(gate["figure"], 120), f"{gate['value']:.4g}", asked, verdict
+    known = Gates.model_fields.get(gate["name"])  # none: a run by another version
+    about = markdown(known.description or "", 200) if known else ""
+    return code(gate["name"]), f"{gate['value']:.4g}", asked, about, verdict
