@@ -193,7 +193,9 @@ def _validate(model: Any, values: Any, where: str) -> Any:
                 known = [word.strip("' ") for word in expected.replace(" or ", ",").split(",") if word.strip()]
                 problems.append(f"{spot}: unknown {got!r}{did_you_mean(str(got), known)}")
             else:
-                told = "" if isinstance(got, Mapping | list) else f" (got {hidden(repr(got))})"  # no dump of a section
+                told = (
+                    "" if isinstance(got, Mapping | list | tuple) else f" (got {hidden(repr(got))})"
+                )  # no dump of a section
                 problems.append(f"{spot}: {item['msg'].removeprefix('Value error, ')}{told}")
         raise UsageError("\n".join(problems)) from error
 

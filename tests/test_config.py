@@ -83,6 +83,7 @@ def test_a_stage_with_a_model_of_its_own_does_not_inherit_the_licence_of_the_sha
         (["llm.server=vlm"], r"llm\.server: unknown 'vlm' - did you mean 'vllm'\?"),
         (["llm.urls=[http://host:8000/v1]"], "llm: server 'vllm' starts its own; for one that is running set server"),
         (["llm.server=endpoint"], "llm: server is 'endpoint' and urls is empty"),
+        (["llm.urls=host:8000"], r"llm\.urls: host:8000: not a URL of a server, such as http://host:8000/v1"),
         (["llm.model="], "llm: model is not set: name the model"),
         (["llm.api_key=secret"], r"llm\.api_key: unknown key - did you mean 'api_key_env'\?"),
         (["llm.vllm.gpu=2"], r"llm\.vllm\.gpu: unknown key - did you mean 'gpus'\?"),
@@ -93,6 +94,14 @@ def test_mistakes_about_a_language_model_are_named(sets, message):
     with pytest.raises(UsageError, match=message) as raised:
         config.load("cpqa", sets=sets)
     assert "secret" not in str(raised.value)
+
+
+def test_one_server_needs_no_brackets():
+    sets = ["llm.server=endpoint", "llm.urls=http://host:8000", "llm.model=any"]
+    assert (
+        config.load("cpqa", sets=sets).llm.urls
+        == config.load("cpqa", sets=[*sets[:1], "llm.urls=[http://host:8000]", sets[2]]).llm.urls
+    )
 
 
 def test_a_null_takes_back_what_a_recipe_sets():

@@ -17,6 +17,24 @@ from datagen.redact import hidden
 Constraint = Literal["response_format", "structured_outputs", "none"]
 
 
+def plain(urls: tuple[str, ...]) -> tuple[str, ...]:
+    """Base URLs of different replicas.
+
+    Raises:
+        ValueError: one that is none, or twice the same.
+    """
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{hidden(url)}: not a URL of a server, such as http://host:8000/v1")
+        if parts.query or parts.fragment:
+            raise ValueError(f"{hidden(url)}: a base URL has no query")
+    bases = tuple(base(url) for url in urls)
+    if len(set(bases)) != len(bases):
+        raise ValueError("one replica is named twice")
+    return bases
+
+
 class Endpoint(BaseModel):
     """Replicas of one model and the client's manners towards them. Times are in seconds."""
 
@@ -42,16 +60,7 @@ class Endpoint(BaseModel):
     @field_validator("urls")
     @classmethod
     def _plain(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
-        for url in urls:
-            parts = urlsplit(url)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError(f"{hidden(url)}: not a URL of a server, such as http://host:8000/v1")
-            if parts.query or parts.fragment:
-                raise ValueError(f"{hidden(url)}: a base URL has no query")
-        plain = tuple(base(url) for url in urls)
-        if len(set(plain)) != len(plain):
-            raise ValueError("one replica is named twice")
-        return plain
+        return plain(urls)
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Endpoint:

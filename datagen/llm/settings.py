@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from datagen import digest
-from datagen.llm.endpoint import Constraint, Endpoint, base
+from datagen.llm.endpoint import Constraint, Endpoint, base, plain
 from datagen.redact import hidden
 
 
@@ -79,10 +79,15 @@ class LlmConfig(_Strict):
 
     vllm: VllmConfig = VllmConfig()
 
+    @field_validator("urls", mode="before")
+    @classmethod
+    def _one(cls, urls: Any) -> Any:
+        return (urls,) if isinstance(urls, str) else urls
+
     @field_validator("urls")
     @classmethod
     def _plain(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
-        return Endpoint(urls=urls).urls if urls else ()
+        return plain(urls)
 
     @model_validator(mode="after")
     def _whole(self) -> LlmConfig:

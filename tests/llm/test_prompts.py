@@ -196,7 +196,7 @@ def test_a_mistake_in_a_prompt_of_ones_own_is_one_line_before_anything_runs(tmp_
 def test_a_question_that_wants_what_there_is_not_names_its_prompt(tmp_path):
     prompt = instructions.load(folder(tmp_path, ASKING + GOOD))["caption"]
     assert prompt.question(facts={"sex": "female"}) == '{"sex":"female"}'
-    with pytest.raises(UsageError, match="prompt 'caption'.*'facts' is undefined"):
+    with pytest.raises(UsageError, match=r"prompt 'caption'.*'facts' is undefined"):
         prompt.question()
 
 
