@@ -90,7 +90,7 @@ def ahead(askings: Sequence[Asking], so_far: Spent = NOTHING) -> Shown | None:
 def _how(askings: Sequence[Asking], speeds: set[float | None], so_far: Spent) -> list[str]:
     models: dict[str, list[str]] = {}
     for asking in askings:
-        models.setdefault(_short(asking.settings.model), []).append(asking.stage)
+        models.setdefault(_short(asking.settings.model) or "a model not named yet", []).append(asking.stage)
     notes = [f"{model} is asked by {', '.join(names)}" for model, names in models.items()]
     if any(asking.cost and not asking.cost.measured for asking in askings):
         notes.append(

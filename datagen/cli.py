@@ -139,13 +139,15 @@ def plan(
     """Show the stages of a recipe, what is done, stale or to do, and how much work that is. Starts nothing."""
     from datagen import report
     from datagen.foreseen import foreseen
-    from datagen.run import look_at_input, open_run, taken_for
+    from datagen.run import look_at_input, obstacles, open_run, taken_for
 
     space = open_run(output, _recipe(recipe, profile, set, input, {}))
     _, refused = look_at_input(space, limit, save=False)
     for line in [*taken_for(space), *foreseen(space)]:
         print(line)
     report.plan(space, refused, clips)
+    for line in obstacles(space, space.pipeline.order):
+        print(f"a run would be refused here: {line}")
 
 
 @app.command()

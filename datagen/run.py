@@ -231,8 +231,8 @@ def until(pipeline: Pipeline, last: str | None) -> list[str]:
     return [name for name in pipeline.order if name in wanted]
 
 
-def _preflight(space: Workspace, names: list[str]) -> None:
-    """Ask every stage whether it can run here, and report all that cannot at once."""
+def obstacles(space: Workspace, names: list[str]) -> list[str]:
+    """Why stages cannot run here, a sentence with the mend for each."""
     stages = {name: space.pipeline.stages[name] for name in names}
     problems = [f"stage {name}: {why}" for name, stage in stages.items() if (why := stage.check())]
     if space.recipe.executor.address is None:  # of a cluster's machines this one knows nothing
@@ -242,6 +242,12 @@ def _preflight(space: Workspace, names: list[str]) -> None:
         absent = manifest.absent(model for stage in stages.values() for model in stage.models())
         if len(absent) > 1:
             problems.append(f"all of these models: {manifest.command(absent)}")
+    return problems
+
+
+def _preflight(space: Workspace, names: list[str]) -> None:
+    """Ask every stage whether it can run here, and report all that cannot at once."""
+    if problems := obstacles(space, names):
         raise UsageError("\n".join(problems))
 
 
@@ -277,6 +283,6 @@ def _nothing(recipe: Recipe, refused: pa.Table) -> str:
 
 
 __all__ = [
-    "Options", "Workspace", "collect", "execute", "forget", "garbage", "look_at_input", "make_executor",
+    "Options", "Workspace", "collect", "execute", "forget", "garbage", "look_at_input", "make_executor", "obstacles",
     "open_run", "retry", "taken_for",
 ]  # fmt: skip

@@ -102,6 +102,14 @@ def test_a_plan_starts_nothing_and_writes_nothing(datagen, toy_recipe, tmp_path)
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_plan_says_why_a_run_would_be_refused(datagen, tmp_path):
+    (tmp_path / "in").mkdir()
+    go = ("--input", tmp_path / "in", "--output", tmp_path / "run")
+    nobody = datagen("plan", "cpqa", "--profile", "embedded", "--set", "llm=null", *go)
+    assert "a run would be refused here: stage write: writer 'llm' has no server to ask" in nobody.out
+    assert "refused here" not in datagen("plan", "cpqa", "--profile", "offline", *go).out
+
+
 def test_a_plan_on_a_narrow_terminal_keeps_names_whole_and_every_column(datagen, tmp_path):
     speech.corpus(tmp_path / "in", speakers=1, emotions=("angry",), sentences=1)
     go = ("plan", "cpqa", "--profile", "offline", "--input", tmp_path / "in", "--output", tmp_path / "run")
