@@ -103,7 +103,7 @@ def test_a_plan_starts_nothing_and_writes_nothing(datagen, toy_recipe, tmp_path)
 
 
 def test_a_plan_says_why_a_run_would_be_refused(datagen, tmp_path):
-    (tmp_path / "in").mkdir()
+    speech.corpus(tmp_path / "in", speakers=1, emotions=("angry",), sentences=1)
     go = ("--input", tmp_path / "in", "--output", tmp_path / "run")
     nobody = datagen("plan", "cpqa", "--profile", "embedded", "--set", "llm=null", *go)
     assert "a run would be refused here: stage write: writer 'llm' has no server to ask" in nobody.out
