@@ -17,15 +17,17 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-#: About 300 tokens of JSON: what the server invents for it has some 1,200 characters.
+_SENTENCE = {"type": "string", "minLength": 100, "maxLength": 190}
+#: About 300 tokens of JSON: what the server invents for it has some 1,200 characters. Texts in sentences, because our
+#: client does not send the lengths of long ones (``llm.request.PROSE``) and all sides are to send the same.
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
     "required": ["reasoning", "answer", "response", "evidence"],
     "properties": {
-        "reasoning": {"type": "string", "minLength": 500, "maxLength": 2000},
+        "reasoning": {"type": "array", "minItems": 5, "maxItems": 5, "items": _SENTENCE},
         "answer": {"enum": ["angry", "happy", "neutral", "sad"]},
-        "response": {"type": "string", "minLength": 200, "maxLength": 800},
+        "response": {"type": "array", "minItems": 2, "maxItems": 2, "items": _SENTENCE},
         "evidence": {
             "type": "array",
             "minItems": 4,

@@ -106,14 +106,36 @@ _OURS = frozenset(
 )
 
 
+#: A text that may be so long is prose, and prose quotes. In a string with a length the grammars of xgrammar (vLLM,
+#: SGLang) know no escapes: a model that wants a quotation mark can only end the string there. So lengths of prose are
+#: left to our own check of the answer, and to ``max_tokens``.
+PROSE = 200
+
+
+def for_grammar(schema: Any) -> Any:
+    """``schema`` as it is sent.
+
+    >>> for_grammar({"type": "string", "minLength": 2, "maxLength": 800})
+    {'type': 'string'}
+    >>> for_grammar({"type": "string", "maxLength": 40})
+    {'type': 'string', 'maxLength': 40}
+    """
+    if isinstance(schema, Mapping):
+        bound = schema.get("maxLength")
+        prose = isinstance(bound, int) and bound >= PROSE
+        lengths = ("minLength", "maxLength") if prose else ()
+        return {name: for_grammar(part) for name, part in schema.items() if name not in lengths}
+    return [for_grammar(part) for part in schema] if isinstance(schema, (list, tuple)) else schema
+
+
 def _response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
-    shape = {"name": "answer", "schema": schema, "strict": True}
+    shape = {"name": "answer", "schema": for_grammar(schema), "strict": True}
     return {"response_format": {"type": "json_schema", "json_schema": shape}}
 
 
 def _structured_outputs(schema: Mapping[str, Any]) -> dict[str, Any]:
     # Compact, because grammars that allow whitespace let models print it up to max_tokens.
-    return {"structured_outputs": {"json": schema, "disable_any_whitespace": True}}
+    return {"structured_outputs": {"json": for_grammar(schema), "disable_any_whitespace": True}}
 
 
 _CONSTRAINTS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {

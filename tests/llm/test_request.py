@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datagen.llm.request import Request, Sampling, conversation
+from datagen.llm.request import Request, Sampling, conversation, for_grammar
 from tests.llm.asking import SCHEMA, request
 
 JSON = st.recursive(
@@ -94,9 +94,10 @@ def test_candidates_and_attempts_draw_differently() -> None:
 
 def test_the_schema_goes_the_way_that_was_asked_for() -> None:
     plain = request().payload()
-    assert plain["response_format"]["json_schema"]["schema"] == SCHEMA and "structured_outputs" not in plain
+    sent = for_grammar(SCHEMA)
+    assert plain["response_format"]["json_schema"]["schema"] == sent and "structured_outputs" not in plain
     own = request(constraint="structured_outputs").payload()
-    assert own["structured_outputs"]["json"] == SCHEMA and "response_format" not in own
+    assert own["structured_outputs"]["json"] == sent and "response_format" not in own
     assert own["structured_outputs"]["disable_any_whitespace"] is True
     none = request(constraint="none").payload()
     assert not {"structured_outputs", "response_format"} & none.keys()

@@ -75,7 +75,8 @@ def _array(schema: Mapping[str, Any], dice: Dice, root: Mapping[str, Any]) -> li
 def _string(schema: Mapping[str, Any], dice: Dice, root: Mapping[str, Any]) -> str:
     if schema.get("pattern", r"\S") not in (r"\S", r"^\S"):
         raise NotImplementedError(f"pattern {schema['pattern']}")
-    least, most = schema.get("minLength", 8), schema.get("maxLength", 10_000)
+    # Clients send no lengths of prose (``llm.request.PROSE``).
+    least, most = schema.get("minLength", 8 if "maxLength" in schema else 160), schema.get("maxLength", 10_000)
     text = dice.one(_WORDS)
     while len(text) < max(least, min(most, 24)):
         text += " " + dice.one(_WORDS)
