@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from datagen import registry
 from datagen.llm.settings import LlmConfig
 from datagen.testing import vllm
 
@@ -27,6 +28,18 @@ ALLOWED = {
 }
 
 _reasons: list[str] = []
+
+
+#: As they are before any fixture, of whatever scope, has put others in their place.
+REAL_STAGES = dict(registry.BUILTIN)
+
+
+@pytest.fixture(autouse=True)
+def _real_stages_afterwards() -> Iterator[None]:
+    """Toy stages take the place of the real ones only within a test."""
+    yield
+    registry.BUILTIN.clear()
+    registry.BUILTIN.update(REAL_STAGES)
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from datagen import cli, registry, report
+from datagen import cli, report
 from datagen.testing import speech
 from tests.engine import toy
 
@@ -42,14 +42,11 @@ def datagen(monkeypatch, capfd):
 @pytest.fixture
 def toy_recipe(tmp_path):
     """Path of a recipe of the toy stages over twenty small files, one of them broken."""
-    before = dict(registry.BUILTIN)
     source = toy.write_input(tmp_path / "in", 20, broken=(5,))
     document = toy.recipe(source, stages=[*toy.DEFAULT, "publish"])._document()
     path = tmp_path / "toy.yaml"
     path.write_text(yaml.safe_dump(document))
-    yield path
-    registry.BUILTIN.clear()
-    registry.BUILTIN.update(before)
+    return path
 
 
 @pytest.mark.parametrize(
