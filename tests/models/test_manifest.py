@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from datagen import registry, run
 from datagen.cli_models import _of_recipe
+from datagen.config import ExecutorConfig
 from datagen.errors import UsageError
 from datagen.models import manifest
 from datagen.models.manifest import RECORD, Entry, Fetched, File, Model, Record
@@ -286,7 +287,8 @@ class _Listens(Stage):
 
 
 def preflight(**stages: Stage) -> None:
-    run._preflight(SimpleNamespace(pipeline=SimpleNamespace(stages=stages)), list(stages))  # type: ignore[arg-type]
+    space = SimpleNamespace(pipeline=SimpleNamespace(stages=stages), recipe=SimpleNamespace(executor=ExecutorConfig()))
+    run._preflight(space, list(stages))  # type: ignore[arg-type]
 
 
 def listens(*names: str) -> _Listens:
