@@ -6,7 +6,8 @@ but reads its answers as a stream, token by token, which it cannot do without.
 
     python benchmarks/vllm.py [--count 400] [--in-flight 32] [--rounds 5] [--quick]
 
-Exits 1 when ours is below 0.95 of theirs in the median of rounds, or an answer of ours is missing or does not fit.
+Exits 1 when ours is below 0.95 of theirs in the fastest round of each (whatever else the machine does only slows
+rounds, on a shared one by a factor of three), or an answer of ours is missing or does not fit.
 Needs ``make setup-llm-cpu``.
 """
 
@@ -14,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -113,9 +113,8 @@ def main(arguments: list[str] | None = None) -> int:
         with vllm.serving(settings, folder / "server.log") as url:
             found, good = measure(url, settings, asked.count, asked.in_flight, asked.rounds, folder)
     for side, speeds in found.items():
-        print(f"  {side:6s} {statistics.median(speeds):7.0f} tokens/s  ({', '.join(f'{each:.0f}' for each in speeds)})")
-    ratios = [mine / peer for mine, peer in zip(found["ours"], found["theirs"], strict=True)]
-    ratio = statistics.median(ratios)  # of rounds: what else the machine does changes more slowly than they do
+        print(f"  {side:6s} {max(speeds):7.0f} tokens/s  ({', '.join(f'{each:.0f}' for each in speeds)})")
+    ratio = max(found["ours"]) / max(found["theirs"])
     print(f"  {ratio:.3f} of vllm bench serve, at least {LEAST}: {'met' if ratio >= LEAST else 'MISSED'}")
     print(f"  {good} of {asked.count} answers fit their schema")
     return 1 if good < asked.count or (ratio < LEAST and not asked.quick) else 0
