@@ -28,7 +28,8 @@ from datagen.llm.survey import Survey
 from datagen.models.tagger import vocabulary
 from datagen.quality import blindness, facts
 from datagen.quality.blindness import Puzzle, Tally
-from datagen.stage import Kind, Output, Provenance, Stage, StageConfig
+from datagen.stage import Kind, Output, StageConfig
+from datagen.stages.asking import AskingStage
 
 
 class BlindConfig(StageConfig):
@@ -54,7 +55,7 @@ class BlindConfig(StageConfig):
         return self
 
 
-class Blind(Stage):
+class Blind(AskingStage):
     name, version, table, kind = "blind", "1", "samples", Kind.MAP
     Config = BlindConfig
     reads = (*blindness.COLUMNS, "clip_id", *facts.REQUIRED_COLUMNS)
@@ -63,25 +64,8 @@ class Blind(Stage):
     seeded = True
     batch_rows = 512
 
-    def asks(self) -> LlmConfig:
-        llm: LlmConfig = self.config.llm
-        return llm
-
     def semantics(self) -> dict[str, Any]:
-        return {
-            "llm": self.config.llm.semantics(),
-            "prompts": instructions.sources(self._folder()),
-            "event_labels": vocabulary().version,
-        }
-
-    def provenance(self) -> tuple[Provenance, ...]:
-        llm = self.config.llm
-        return (Provenance(llm.model, llm.revision, llm.licence or "unknown", tuple(tables.BLIND.names)),)
-
-    def check(self) -> str | None:
-        if self.config.llm.server is not None:
-            return None
-        return "no language model to ask: set llm.server to vllm or endpoint and llm.model, or leave the stage out"
+        return super().semantics() | {"event_labels": vocabulary().version}
 
     def setup(self) -> None:
         self.prompts = instructions.load(self._folder())
@@ -142,6 +126,3 @@ class Blind(Stage):
         letters = schema["properties"]["answer"]["enum"]
         schema["properties"]["answer"]["enum"] = letters[:count]
         return schema
-
-    def _folder(self) -> Any:
-        return instructions.folder(self.name, self.config.prompts)

@@ -22,7 +22,8 @@ from datagen.llm.survey import Survey
 from datagen.quality import facts, judging
 from datagen.quality.judging import CRITERIA, Votes
 from datagen.quality.luck import luck
-from datagen.stage import Kind, Output, Provenance, Stage, StageConfig
+from datagen.stage import Kind, Output, StageConfig
+from datagen.stages.asking import AskingStage
 
 Criterion = Literal["content", "paralinguistic", "empathy", "fluency"]
 NOT_THIS_TASK, NOT_DRAWN, NOTHING = "the task is not judged", "not in the share that is judged", "nothing to judge"
@@ -64,7 +65,7 @@ class _Asked:
     names: set[str] = field(default_factory=set)  #: all of them, each once
 
 
-class Judge(Stage):
+class Judge(AskingStage):
     name, version, table, kind = "judge", "1", "samples", Kind.MAP
     Config = JudgeConfig
     reads = (*judging.COLUMNS, "clip_id", *facts.REQUIRED_COLUMNS)
@@ -72,22 +73,6 @@ class Judge(Stage):
     writes = tables.JUDGE
     seeded = True
     batch_rows = 512
-
-    def asks(self) -> LlmConfig:
-        llm: LlmConfig = self.config.llm
-        return llm
-
-    def semantics(self) -> dict[str, Any]:
-        return {"llm": self.config.llm.semantics(), "prompts": instructions.sources(self._folder())}
-
-    def provenance(self) -> tuple[Provenance, ...]:
-        llm = self.config.llm
-        return (Provenance(llm.model, llm.revision, llm.licence or "unknown", tuple(tables.JUDGE.names)),)
-
-    def check(self) -> str | None:
-        if self.config.llm.server is not None:
-            return None
-        return "no language model to ask: set llm.server to vllm or endpoint and llm.model, or leave the stage out"
 
     def setup(self) -> None:
         self.prompts = instructions.load(self._folder())
@@ -190,9 +175,6 @@ class Judge(Stage):
             said = [answers[name] and answers[name]["better"] for name in asked.pair]
             scores["judge_preference"], scores["judge_consistent"] = judging.preference(*said)
         return scores
-
-    def _folder(self) -> Any:
-        return instructions.folder(self.name, self.config.prompts)
 
 
 def _read(votes: Mapping[str, list[str]], answers: Mapping[str, Any]) -> Votes:

@@ -27,7 +27,8 @@ from datagen.llm.settings import LlmConfig
 from datagen.quality import lexicon, scenarios
 from datagen.quality.scenarios import VERDICTS, Wording
 from datagen.quality.untrusted import neutralise
-from datagen.stage import Kind, Output, Provenance, Resources, Stage, StageConfig
+from datagen.stage import Kind, Output, Resources, StageConfig
+from datagen.stages.asking import AskingStage
 
 LANGUAGE = "en"  #: of what is written, whatever the clips' language
 _PROMPTS = ("scenario", "query", *VERDICTS)
@@ -51,7 +52,7 @@ class ScenarioConfig(StageConfig):
     prompts: str | None = Field(None, description="folder with your own prompts instead of the shipped ones")
 
 
-class Scenario(Stage):
+class Scenario(AskingStage):
     name, version, table, kind = "scenario", "1", "clips", Kind.MAP
     Config = ScenarioConfig
     reads = ("contrast_group_id", "contrast_emotions")
@@ -64,28 +65,8 @@ class Scenario(Stage):
     def wants(cls, config: Any) -> Resources:
         return Resources(workers=1)  # two could ask the same at the same time, and get two texts
 
-    def asks(self) -> LlmConfig | None:
-        llm: LlmConfig = self.config.llm
-        return llm
-
-    def check(self) -> str | None:
-        if self.config.llm.server is None:
-            return (
-                "stage scenario asks a language model and none is set: set llm.server and llm.model, or leave the "
-                "stage out (stages.scenario: null)"
-            )
-        return None
-
     def semantics(self) -> dict[str, Any]:
-        return {
-            "llm": self.config.llm.semantics(),
-            "prompts": instructions.sources(self._folder()),
-            "lexicons": lexicon.contents(),
-        }
-
-    def provenance(self) -> tuple[Provenance, ...]:
-        llm = self.config.llm
-        return (Provenance(llm.model, llm.revision, llm.licence or "unknown", tuple(tables.SCENARIO.names)),)
+        return super().semantics() | {"lexicons": lexicon.contents()}
 
     def notes(self, metrics: Mapping[str, float]) -> list[str]:
         asked, kept = int(metrics.get("scenario_wordings", 0)), int(metrics.get("scenario_kept", 0))
@@ -252,9 +233,6 @@ class Scenario(Stage):
             return following
 
         return {first[request.key]: outcome for request, outcome in self.asker.ask(unique.values(), again)}
-
-    def _folder(self) -> Any:
-        return instructions.folder("scenario", self.config.prompts)
 
 
 def _unread(first: str, outcome: Outcome) -> Sequence[tuple[str, str]]:
